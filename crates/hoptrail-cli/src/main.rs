@@ -1,0 +1,3 @@
+//! The `hoptrail` command.
+
+fn main() {}

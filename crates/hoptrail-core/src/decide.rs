@@ -1,0 +1,406 @@
+//! The decision: policy, connection, process and trail in, verdict out.
+//!
+//! [`classify`] asks only what the address says and ends most connections there; [`identify`] asks
+//! who connects; [`decide`] walks the filters that are left. A caller that has everything at hand
+//! uses [`evaluate`].
+
+use crate::addr::{Endpoint, Protocol};
+use crate::bits::{below, lowest};
+use crate::image::{
+    self, Action, Entry, Image, MAX_CGROUP_LEVEL, MAX_FILTERS, MAX_PROVIDERS, ProviderAt, at, flag,
+};
+use crate::reason::Reason;
+use crate::records::{Exe, MAX_HOPS, Origin};
+
+/// One connection: what is being asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flow {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Where the socket wants to go.
+    pub remote: Endpoint,
+}
+
+/// The process that connects. Each property is asked at most once, and only if the policy needs it.
+pub trait Process {
+    /// Its executable.
+    fn exe(&self) -> Exe;
+    /// Its user.
+    fn uid(&self) -> u32;
+    /// Its cgroup's ancestor at `level` (the root is level 0), or 0 when it is not that deep.
+    fn cgroup_at(&self, level: u32) -> u64;
+}
+
+/// What is left after the address was asked: nothing, for most connections.
+#[derive(Clone, Copy)]
+pub struct Candidates {
+    sets: [u32; 3],
+    summary: u64,
+}
+
+/// What the policy says of a process.
+#[derive(Clone, Copy, Default)]
+pub struct Identity {
+    exe: Entry,
+    user: Entry,
+    cgroup: Entry,
+}
+
+impl Identity {
+    /// Providers as whose proxy this process may act, by their numbers.
+    #[inline(always)]
+    #[must_use]
+    pub const fn members(&self) -> u64 {
+        self.exe.members | self.user.members | self.cgroup.members
+    }
+}
+
+/// What happened to the connection before this leg.
+#[derive(Clone, Copy)]
+pub struct Past {
+    /// Providers that have handled it, by their numbers.
+    pub visited: u64,
+    /// Providers that may redirect it.
+    pub eligible: u64,
+    /// Hops made.
+    pub hops: u32,
+    /// The original process, when the connection has a trail.
+    pub origin: Option<Origin>,
+}
+
+impl Past {
+    /// An application's own connection.
+    #[must_use]
+    pub const fn fresh() -> Self {
+        Self { visited: 0, eligible: u64::MAX, hops: 0, origin: None }
+    }
+
+    /// A connection with a trail, set or adopted.
+    #[inline(always)]
+    pub fn of_trail<I: Image + ?Sized>(
+        image: &I,
+        origin: Origin,
+        hops: u32,
+        handle: impl Fn(u32) -> u64,
+    ) -> Self {
+        let mut visited = 0u64;
+        let mut i = 0;
+        image.repeat(MAX_HOPS as u32, || {
+            if i >= hops {
+                return false;
+            }
+            if let Some(provider) = image::provider_of_handle(image, handle(i)) {
+                visited |= 1 << (provider & 63);
+            }
+            i += 1;
+            true
+        });
+        Self { visited, eligible: u64::MAX, hops, origin: Some(origin) }
+    }
+
+    /// A connection that a proxy of the providers `members` makes without records, where none could
+    /// be adopted: only providers ranked after the last of them may redirect, so that the rank
+    /// strictly falls along every such chain (DESIGN.md section 2, point 2).
+    #[inline(always)]
+    #[must_use]
+    pub const fn unrecorded(members: u64) -> Self {
+        // Every bit above the highest one of `members`: smear it downward and invert.
+        let mut m = members;
+        m |= m >> 1;
+        m |= m >> 2;
+        m |= m >> 4;
+        m |= m >> 8;
+        m |= m >> 16;
+        m |= m >> 32;
+        Self { visited: members, eligible: !m, hops: 0, origin: None }
+    }
+}
+
+/// The answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// What to do.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// The provider that decided, by its number; `None` when no filter matched.
+    pub provider: Option<u8>,
+    /// The filter that decided, by its number in the policy.
+    pub filter: u16,
+}
+
+impl Verdict {
+    /// Nothing matched.
+    pub const NO_FILTER: Self =
+        Self { action: Action::Permit, reason: Reason::NoFilter, provider: None, filter: 0 };
+}
+
+/// What the address alone says. `None` lets the connection pass: no filter can match.
+#[inline(always)]
+pub fn classify<I: Image + ?Sized>(image: &I, flow: &Flow) -> Option<Candidates> {
+    let udp = flow.protocol as u32 == Protocol::Udp as u32;
+    let kind = udp as u32 + 2 * flow.remote.ip.is_loopback() as u32;
+    let kind_set = image.word(at::KIND_SETS + kind) as u32;
+    let mut summary = image.word(kind_set);
+    if summary == 0 {
+        return None;
+    }
+    let remote = image::remote_set(image, flow.remote.ip);
+    summary &= image.word(remote);
+    if summary == 0 {
+        return None;
+    }
+    let port = image::port_set(image, flow.remote.port);
+    summary &= image.word(port);
+    if summary == 0 {
+        return None;
+    }
+    Some(Candidates { sets: [kind_set, remote, port], summary })
+}
+
+/// Who connects, as far as the policy cares.
+#[inline(always)]
+pub fn identify<I: Image + ?Sized, P: Process>(image: &I, process: &P) -> Identity {
+    let flags = image.word(at::FLAGS);
+    let exe = if flags & flag::NEEDS_EXE != 0 {
+        exe_entry(image, process.exe())
+    } else {
+        miss(image, at::EXE)
+    };
+    let user = if flags & flag::NEEDS_USER != 0 {
+        user_entry(image, process.uid())
+    } else {
+        miss(image, at::USER)
+    };
+    let cgroup = if flags & flag::NEEDS_CGROUP != 0 {
+        cgroup_entry(image, process)
+    } else {
+        miss(image, at::CGROUP)
+    };
+    Identity { exe, user, cgroup }
+}
+
+#[inline(always)]
+fn miss<I: Image + ?Sized>(image: &I, table: u32) -> Entry {
+    Entry { sets: image.word(table + 1), members: 0, found: false }
+}
+
+#[inline(always)]
+fn exe_entry<I: Image + ?Sized>(image: &I, exe: Exe) -> Entry {
+    image::hash_entry(image, at::EXE, [exe.ino, exe.dev as u64])
+}
+
+#[inline(always)]
+fn user_entry<I: Image + ?Sized>(image: &I, uid: u32) -> Entry {
+    image::hash_entry(image, at::USER, [uid as u64, 0])
+}
+
+/// The deepest configured ancestor decides; its sets already contain those of the ones above it.
+#[inline(always)]
+fn cgroup_entry<I: Image + ?Sized, P: Process>(image: &I, process: &P) -> Entry {
+    let mut levels = image.word(at::CGROUP_LEVELS);
+    let mut entry = miss(image, at::CGROUP);
+    image.repeat(MAX_CGROUP_LEVEL + 1, || {
+        if levels == 0 {
+            return false;
+        }
+        let level = highest(levels);
+        levels &= !(1u64 << (level & 63));
+        let id = process.cgroup_at(level);
+        if id != 0 {
+            let found = image::hash_entry(image, at::CGROUP, [id, 0]);
+            if found.found {
+                entry = found;
+                return false;
+            }
+        }
+        true
+    });
+    entry
+}
+
+/// Index of the highest set bit of a non-zero word.
+#[inline(always)]
+const fn highest(mut x: u64) -> u32 {
+    x |= x >> 1;
+    x |= x >> 2;
+    x |= x >> 4;
+    x |= x >> 8;
+    x |= x >> 16;
+    x |= x >> 32;
+    crate::bits::ones(x) - 1
+}
+
+/// Number of sets that are intersected.
+const DIMENSIONS: usize = 8;
+
+/// Walks the filters that match, in the order of asking.
+///
+/// Inside a provider the first filter that matches decides. A block ends the walk; a permit, and a
+/// redirect that may not happen, pass on to the next provider; the first redirect that may happen is
+/// taken, and the walk goes on only to find blocks, since a block of any provider refuses.
+///
+/// `listening` says whether something listens at the address; `note` is told every outcome.
+#[inline(always)]
+pub fn decide<I: Image + ?Sized>(
+    image: &I,
+    flow: &Flow,
+    candidates: &Candidates,
+    identity: &Identity,
+    past: &Past,
+    mut listening: impl FnMut(u32, Endpoint) -> bool,
+    mut note: impl FnMut(u32, u32, Reason),
+) -> Verdict {
+    // Without a trail the connecting process is the original one (statement 62).
+    let (original_exe, original_user) = match past.origin {
+        Some(origin) => {
+            let flags = image.word(at::FLAGS);
+            (
+                if flags & flag::NEEDS_EXE != 0 {
+                    exe_entry(image, origin.exe)
+                } else {
+                    identity.exe
+                },
+                if flags & flag::NEEDS_USER != 0 {
+                    user_entry(image, origin.uid)
+                } else {
+                    identity.user
+                },
+            )
+        }
+        None => (identity.exe, identity.user),
+    };
+    let sets: [u32; DIMENSIONS] = [
+        candidates.sets[0],
+        candidates.sets[1],
+        candidates.sets[2],
+        identity.exe.set(),
+        identity.user.set(),
+        identity.cgroup.set(),
+        original_exe.original_set(),
+        original_user.original_set(),
+    ];
+    let summary = candidates.summary
+        & image.word(sets[3])
+        & image.word(sets[4])
+        & image.word(sets[5])
+        & image.word(sets[6])
+        & image.word(sets[7]);
+    let filters = image.word(at::FILTERS) as u32;
+
+    let mut verdict = Verdict::NO_FILTER;
+    let mut redirected = false;
+    let mut cursor = 0u32;
+    // Each step leaves either a provider or a word of 64 filters behind.
+    image.repeat((MAX_PROVIDERS + MAX_FILTERS / 64) as u32, || {
+        let rest = if cursor < MAX_FILTERS as u32 { summary & !below(cursor / 64) } else { 0 };
+        if rest == 0 {
+            return false;
+        }
+        let w = lowest(rest);
+        let mut bits = if w == cursor / 64 { !below(cursor) } else { u64::MAX };
+        let mut d = 0;
+        while d < DIMENSIONS {
+            bits &= image::set_word(image, sets[d], image.word(sets[d]), w);
+            d += 1;
+        }
+        if bits == 0 {
+            cursor = (w + 1) * 64;
+            return true;
+        }
+        let filter = w * 64 + lowest(bits);
+        let description = image.word(filters + filter);
+        let index = (description >> 8) as u32 & 63;
+        let provider = ProviderAt::new(image, index);
+        cursor = provider.filters(image).1;
+
+        let outcome = match description as u8 {
+            a if a == Action::Permit as u8 => Reason::FilterPermit,
+            a if a == Action::Block as u8 => Reason::FilterBlock,
+            _ => redirect_outcome(image, flow, past, redirected, index, provider, &mut listening),
+        };
+        note(index, filter, outcome);
+        let action = match outcome {
+            Reason::FilterBlock | Reason::ListenerGoneBlock | Reason::TrailFull => Action::Block,
+            Reason::FilterRedirect => Action::Redirect,
+            _ => Action::Permit,
+        };
+        // A redirect or block replaces what was noted before; a permit only says why if nobody has.
+        let first = verdict.provider.is_none();
+        if action as u8 != Action::Permit as u8 || (first && !redirected) {
+            verdict = Verdict {
+                action,
+                reason: outcome,
+                provider: Some(index as u8),
+                filter: filter as u16,
+            };
+        }
+        redirected |= action as u8 == Action::Redirect as u8;
+        action as u8 != Action::Block as u8
+    });
+    verdict
+}
+
+/// What becomes of a matching redirect filter.
+#[inline(always)]
+fn redirect_outcome<I: Image + ?Sized>(
+    image: &I,
+    flow: &Flow,
+    past: &Past,
+    redirected: bool,
+    index: u32,
+    provider: ProviderAt,
+    listening: &mut impl FnMut(u32, Endpoint) -> bool,
+) -> Reason {
+    let bit = 1u64 << (index & 63);
+    if past.visited & bit != 0 {
+        return Reason::AlreadyHandled;
+    }
+    if past.eligible & bit == 0 {
+        return Reason::RankedBefore;
+    }
+    if redirected {
+        return Reason::AnotherRedirected;
+    }
+    if flow.remote.ip.is_many() {
+        return Reason::ManyReceivers;
+    }
+    let up = match provider.listener(image, flow.remote.ip.is_v4()) {
+        Some(listener) => {
+            if listener.port == flow.remote.port && listener.ip == flow.remote.ip {
+                return Reason::OwnListener;
+            }
+            listening(index, listener)
+        }
+        None => false,
+    };
+    if !up {
+        return if provider.bypasses(image) {
+            Reason::ListenerGoneBypass
+        } else {
+            Reason::ListenerGoneBlock
+        };
+    }
+    if past.hops >= MAX_HOPS as u32 {
+        return Reason::TrailFull;
+    }
+    Reason::FilterRedirect
+}
+
+/// The whole decision for a caller that has everything at hand: the unprivileged engine, `explain`,
+/// the tests.
+pub fn evaluate<I: Image + ?Sized, P: Process>(
+    image: &I,
+    flow: &Flow,
+    process: &P,
+    past: impl FnOnce(&Identity) -> Past,
+    listening: impl FnMut(u32, Endpoint) -> bool,
+    note: impl FnMut(u32, u32, Reason),
+) -> Verdict {
+    let Some(candidates) = classify(image, flow) else {
+        return Verdict::NO_FILTER;
+    };
+    let identity = identify(image, process);
+    let past = past(&identity);
+    decide(image, flow, &candidates, &identity, &past, listening, note)
+}

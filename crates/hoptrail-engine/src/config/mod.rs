@@ -1,0 +1,1 @@
+//! Configuration: TOML in, resolved policy out.

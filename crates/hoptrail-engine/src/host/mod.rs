@@ -1,0 +1,1 @@
+//! The host: cgroups, users, executables, namespaces, and what the kernel can do.

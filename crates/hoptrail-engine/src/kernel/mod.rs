@@ -1,0 +1,1 @@
+//! The kernel engine: BPF programs, maps, links and pins.

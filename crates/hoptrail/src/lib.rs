@@ -1,0 +1,1 @@
+//! Redirect records for Linux proxies.
