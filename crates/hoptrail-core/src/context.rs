@@ -21,7 +21,7 @@ pub const MAX_CONTEXT_BYTES: usize = HEADER_BYTES + MAX_PATH_BYTES + MAX_PROVIDE
 const _: () = assert!(size_of::<ContextHeader>() == HEADER_BYTES);
 
 /// The fixed part.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ContextHeader {
     /// [`VERSION`].
@@ -67,7 +67,7 @@ pub struct ContextHeader {
 }
 
 /// A context, read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// The fixed part.
     pub header: ContextHeader,

@@ -84,7 +84,7 @@ impl Provenance {
 }
 
 /// What precedes the hops: identity of the trail, of the application, and what it asked for.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct TrailHeader {
     /// [`MAGIC`].
@@ -170,7 +170,7 @@ impl TrailHeader {
 }
 
 /// One applied redirect.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Hop {
     /// The provider's redirect handle.
@@ -228,7 +228,7 @@ impl Hop {
 }
 
 /// A whole trail at its full size, as the kernel keeps it.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Trail {
     /// Identity and origin.
