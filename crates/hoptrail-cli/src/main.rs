@@ -1,3 +1,16 @@
-//! The `hoptrail` command.
+//! The `hoptrail` command: one file per verb, dispatched here.
 
-fn main() {}
+mod args;
+mod completions;
+mod output;
+
+use args::{Cli, Verb};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match &Cli::parse().verb {
+        Verb::Completions(args) => completions::run(args),
+        // Another verb: one line here, one in `args::Verb`, and its own file with `XArgs` and `run`.
+    }
+}

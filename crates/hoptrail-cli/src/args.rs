@@ -1,0 +1,50 @@
+//! The command line: the list of verbs, and what several of them share.
+
+use crate::completions;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Where the configuration is when `--config` does not say otherwise.
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/hoptrail/hoptrail.toml";
+
+/// Connection redirection with redirect records: several inspecting proxies on one connection,
+/// without loops.
+#[derive(Parser, Debug)]
+#[command(name = "hoptrail", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Every verb. Each has its own file with its arguments and `run`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Verb {
+    Completions(completions::CompletionsArgs),
+}
+
+/// `--config`, for the verbs that read it.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ConfigArgs {
+    /// The configuration; the files of `conf.d/*.toml` beside it are read too
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG, value_hint = clap::ValueHint::FilePath)]
+    pub(crate) config: PathBuf,
+}
+
+/// `--json`, for the verbs that print something for machines.
+#[derive(clap::Args, Debug)]
+pub(crate) struct JsonArgs {
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
