@@ -95,6 +95,20 @@ impl Ip {
         self.high() == 0 && self.low() == 1
     }
 
+    /// The address to which Linux connects when this one is asked for: loopback for the unspecified
+    /// ones, so that `0.0.0.0` cannot get past a condition on `127.0.0.1`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reached(self) -> Self {
+        if !self.is_unspecified() {
+            return self;
+        }
+        if self.is_v4() {
+            return Self::from_v4_word(0x7f00_0001_u32.to_be());
+        }
+        Self([0, 0, 0, 1_u32.to_be()])
+    }
+
     /// Multicast or the limited broadcast: one datagram, many receivers, so no proxy can stand in.
     #[inline(always)]
     #[must_use]
@@ -277,6 +291,15 @@ mod tests {
             assert!(ip(text).is_many(), "{text}");
         }
         assert!(!ip("192.0.2.255").is_many());
+    }
+
+    #[test]
+    fn unspecified_addresses_reach_loopback() {
+        assert_eq!(ip("0.0.0.0").reached(), ip("127.0.0.1"));
+        assert_eq!(ip("::").reached(), ip("::1"));
+        for text in ["127.0.0.2", "192.0.2.1", "::1", "2001:db8::"] {
+            assert_eq!(ip(text).reached(), ip(text));
+        }
     }
 
     #[test]

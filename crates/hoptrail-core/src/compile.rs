@@ -149,6 +149,8 @@ pub enum CompileError {
     EqualRanks(String, String, i64),
     /// Two providers have one GUID, or GUIDs with the same first half.
     EqualHandles(String, String),
+    /// A condition or membership of this provider names a cgroup below [`MAX_CGROUP_LEVEL`].
+    CgroupTooDeep(String, usize),
     /// The image would be longer than the kernel's map value.
     TooLarge {
         /// Words that it would need.
@@ -172,6 +174,10 @@ impl fmt::Display for CompileError {
             Self::EqualHandles(a, b) => {
                 write!(f, "providers {a} and {b} have the same guid; give each its own")
             }
+            Self::CgroupTooDeep(provider, level) => write!(
+                f,
+                "provider {provider} names a cgroup {level} levels deep; at most {MAX_CGROUP_LEVEL} are possible, name one above it"
+            ),
             Self::TooLarge { words } => write!(
                 f,
                 "the compiled policy needs {} KiB and {} KiB are there; use fewer distinct prefixes, or wider ones",
@@ -263,7 +269,18 @@ fn check(providers: &[Provider]) -> Result<(), CompileError> {
             return Err(CompileError::EqualHandles(b.name.clone(), a.name.clone()));
         }
     }
-    Ok(())
+    providers.iter().try_for_each(check_cgroups)
+}
+
+fn check_cgroups(provider: &Provider) -> Result<(), CompileError> {
+    let conditions = provider.filters.iter().filter_map(|f| f.cgroups.as_deref()).flatten();
+    let deepest = conditions.chain(&provider.members.cgroups).map(|c| c.path.len()).max();
+    match deepest.unwrap_or(0).saturating_sub(1) {
+        level if level > MAX_CGROUP_LEVEL as usize => {
+            Err(CompileError::CgroupTooDeep(provider.name.clone(), level))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A set of filters while it is being made.
@@ -321,12 +338,14 @@ impl Writer {
         at
     }
 
-    /// A hash table at header word `header`, grown until every key is within reach.
+    /// A hash table at header word `header`, grown until every key is within reach. Keys that no size
+    /// spreads make it grow past every image, which is then refused as too large.
     fn table(&mut self, header: u32, entries: &BTreeMap<[u64; 2], [u64; 2]>) {
         let mut slots = (entries.len() * 2).next_power_of_two().max(1);
         let table = loop {
             match place(entries, slots) {
                 Some(table) => break table,
+                None if slots > IMAGE_WORDS => break vec![0; slots],
                 None => slots *= 2,
             }
         };
@@ -380,10 +399,8 @@ fn write_remotes(writer: &mut Writer, filters: &[&Filter]) {
     for v4 in [true, false] {
         let sweep = sweep(filters, |f| {
             let end = if v4 { u128::from(u32::MAX) } else { u128::MAX };
-            let yes = if f.remote.is_empty() && f.remote_not.is_empty() {
-                vec![(0, end)]
-            } else if f.remote.is_empty() {
-                // Only exclusions: everything else of both families.
+            let yes = if f.remote.is_empty() {
+                // Everything of both families, also when there are only exclusions.
                 vec![(0, end)]
             } else {
                 f.remote.iter().filter_map(|p| range(p, v4)).collect()
@@ -566,9 +583,6 @@ fn write_cgroups(writer: &mut Writer, providers: &[Provider], filters: &[&Filter
     let mut entries = BTreeMap::new();
     for cgroup in &all {
         let level = cgroup.path.len().saturating_sub(1) as u32;
-        if level > MAX_CGROUP_LEVEL {
-            continue;
-        }
         levels |= 1 << level;
         let above = |other: &&&Cgroup| cgroup.path.starts_with(&other.path);
         let mut set = miss.clone();

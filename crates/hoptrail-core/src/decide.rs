@@ -10,7 +10,7 @@ use crate::image::{
     self, Action, Entry, Image, MAX_CGROUP_LEVEL, MAX_FILTERS, MAX_PROVIDERS, ProviderAt, at, flag,
 };
 use crate::reason::Reason;
-use crate::records::{Exe, MAX_HOPS, Origin};
+use crate::records::{Exe, MAX_HOPS, Origin, Provenance};
 
 /// One connection: what is being asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,11 +75,16 @@ impl Past {
         Self { visited: 0, eligible: u64::MAX, hops: 0, origin: None }
     }
 
-    /// A connection with a trail, set or adopted.
+    /// A connection with a trail, set or adopted. `first` is the provenance of its first hop.
+    ///
+    /// A trail that begins unrecorded does not say who handled the connection before, so the rank goes
+    /// on falling along it. Without that, a proxy without records and a lower-ranked one with records
+    /// would hand a connection to each other for ever: each of its trails is too short to show it.
     #[inline(always)]
     pub fn of_trail<I: Image + ?Sized>(
         image: &I,
         origin: Origin,
+        first: Provenance,
         hops: u32,
         handle: impl Fn(u32) -> u64,
     ) -> Self {
@@ -95,7 +100,9 @@ impl Past {
             i += 1;
             true
         });
-        Self { visited, eligible: u64::MAX, hops, origin: Some(origin) }
+        let lost = first as u16 == Provenance::Unrecorded as u16;
+        let eligible = if lost { after(visited) } else { u64::MAX };
+        Self { visited, eligible, hops, origin: Some(origin) }
     }
 
     /// A connection that a proxy of the providers `members` makes without records, where none could
@@ -104,16 +111,25 @@ impl Past {
     #[inline(always)]
     #[must_use]
     pub const fn unrecorded(members: u64) -> Self {
-        // Every bit above the highest one of `members`: smear it downward and invert.
-        let mut m = members;
-        m |= m >> 1;
-        m |= m >> 2;
-        m |= m >> 4;
-        m |= m >> 8;
-        m |= m >> 16;
-        m |= m >> 32;
-        Self { visited: members, eligible: !m, hops: 0, origin: None }
+        Self { visited: members, eligible: after(members), hops: 0, origin: None }
     }
+}
+
+/// Every bit above the highest one of `providers`: those ranked after all of them.
+#[inline(always)]
+const fn after(providers: u64) -> u64 {
+    !smear(providers)
+}
+
+/// The highest set bit and everything below it.
+#[inline(always)]
+const fn smear(mut x: u64) -> u64 {
+    x |= x >> 1;
+    x |= x >> 2;
+    x |= x >> 4;
+    x |= x >> 8;
+    x |= x >> 16;
+    x | x >> 32
 }
 
 /// The answer.
@@ -145,7 +161,7 @@ pub fn classify<I: Image + ?Sized>(image: &I, flow: &Flow) -> Option<Candidates>
     if summary == 0 {
         return None;
     }
-    let remote = image::remote_set(image, flow.remote.ip);
+    let remote = image::remote_set(image, flow.remote.ip.reached());
     summary &= image.word(remote);
     if summary == 0 {
         return None;
@@ -221,14 +237,8 @@ fn cgroup_entry<I: Image + ?Sized, P: Process>(image: &I, process: &P) -> Entry 
 
 /// Index of the highest set bit of a non-zero word.
 #[inline(always)]
-const fn highest(mut x: u64) -> u32 {
-    x |= x >> 1;
-    x |= x >> 2;
-    x |= x >> 4;
-    x |= x >> 8;
-    x |= x >> 16;
-    x |= x >> 32;
-    crate::bits::ones(x) - 1
+const fn highest(x: u64) -> u32 {
+    crate::bits::ones(smear(x)) - 1
 }
 
 /// Number of sets that are intersected.
@@ -238,7 +248,8 @@ const DIMENSIONS: usize = 8;
 ///
 /// Inside a provider the first filter that matches decides. A block ends the walk; a permit, and a
 /// redirect that may not happen, pass on to the next provider; the first redirect that may happen is
-/// taken, and the walk goes on only to find blocks, since a block of any provider refuses.
+/// taken, and the walk goes on only to find blocks, since a block of any provider refuses. That a
+/// listener is gone counts even when it is not its provider's turn: the next leg may not match.
 ///
 /// `listening` says whether something listens at the address; `note` is told every outcome.
 #[inline(always)]
@@ -325,9 +336,12 @@ pub fn decide<I: Image + ?Sized>(
             Reason::FilterRedirect => Action::Redirect,
             _ => Action::Permit,
         };
-        // A redirect or block replaces what was noted before; a permit only says why if nobody has.
-        let first = verdict.provider.is_none();
-        if action as u8 != Action::Permit as u8 || (first && !redirected) {
+        // A redirect or block replaces what was noted before. Of permits the first says why, unless a
+        // provider was passed over that should have had the connection.
+        let bypassed = outcome as u8 == Reason::ListenerGoneBypass as u8
+            && verdict.reason as u8 != Reason::ListenerGoneBypass as u8;
+        let says_why = verdict.provider.is_none() || (bypassed && !redirected);
+        if action as u8 != Action::Permit as u8 || says_why {
             verdict = Verdict {
                 action,
                 reason: outcome,
@@ -356,18 +370,12 @@ fn redirect_outcome<I: Image + ?Sized>(
     if past.visited & bit != 0 {
         return Reason::AlreadyHandled;
     }
-    if past.eligible & bit == 0 {
-        return Reason::RankedBefore;
-    }
-    if redirected {
-        return Reason::AnotherRedirected;
-    }
     if flow.remote.ip.is_many() {
         return Reason::ManyReceivers;
     }
     let up = match provider.listener(image, flow.remote.ip.is_v4()) {
         Some(listener) => {
-            if listener.port == flow.remote.port && listener.ip == flow.remote.ip {
+            if listener.port == flow.remote.port && listener.ip == flow.remote.ip.reached() {
                 return Reason::OwnListener;
             }
             listening(index, listener)
@@ -380,6 +388,12 @@ fn redirect_outcome<I: Image + ?Sized>(
         } else {
             Reason::ListenerGoneBlock
         };
+    }
+    if past.eligible & bit == 0 {
+        return Reason::RankedBefore;
+    }
+    if redirected {
+        return Reason::AnotherRedirected;
     }
     if past.hops >= MAX_HOPS as u32 {
         return Reason::TrailFull;

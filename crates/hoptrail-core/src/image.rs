@@ -172,8 +172,8 @@ fn interval<I: Image + ?Sized>(
 ) -> u32 {
     let base = table as u32;
     let (mut low, mut high) = (0u32, (table >> 32) as u32);
-    // 2^17 intervals are more than an image has room for.
-    image.repeat(17, || {
+    // An interval takes at least a word, so this many halvings are enough for every image.
+    image.repeat(IMAGE_WORDS.ilog2(), || {
         if high - low <= 1 {
             return false;
         }

@@ -39,7 +39,7 @@ reasons! {
     FilterRedirect = 3, "filter-redirect", "a redirect filter matches";
     AlreadyHandled = 4, "already-handled", "the provider has already handled this connection";
     RankedBefore = 5, "ranked-before",
-        "the provider is asked before the one whose proxy makes this connection, which carries no records";
+        "the trail has lost its records on the way, and from there on only providers of lower rank may redirect";
     AnotherRedirected = 6, "another-redirected",
         "a provider of higher rank redirects it first; this one is asked again on the next leg";
     ListenerGoneBlock = 7, "listener-gone-block",

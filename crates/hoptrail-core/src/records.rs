@@ -57,6 +57,10 @@ pub enum Provenance {
     Declared = 1,
     /// The kernel adopted them from the accepted connection it most plausibly continues.
     Inferred = 2,
+    /// It had none though a provider's proxy made it, and none could be adopted: the trail begins here
+    /// and what came before is lost. On a trail whose first hop says this, the rank strictly falls
+    /// ([`crate::decide::Past::of_trail`]).
+    Unrecorded = 3,
 }
 
 impl Provenance {
@@ -68,17 +72,19 @@ impl Provenance {
         match flags & Self::MASK {
             1 => Self::Declared,
             2 => Self::Inferred,
+            3 => Self::Unrecorded,
             _ => Self::Fresh,
         }
     }
 
-    /// `fresh`, `declared` or `inferred`.
+    /// `fresh`, `declared`, `inferred` or `unrecorded`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
             Self::Declared => "declared",
             Self::Inferred => "inferred",
+            Self::Unrecorded => "unrecorded",
         }
     }
 }
