@@ -1,0 +1,145 @@
+//! Accepting: each connection comes with its redirect, and direct ones cannot be mistaken for it.
+
+use crate::error::{Error, Operation, Result};
+use crate::options::died;
+use crate::redirect::Redirect;
+use crate::reset::reset;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+
+/// A provider's listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+}
+
+/// A redirected connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// To the application, or the proxy of the hop before.
+    pub stream: TcpStream,
+    /// Its own address, as it sees it.
+    pub peer: SocketAddr,
+    /// Where it comes from and where it wanted to go.
+    pub redirect: Redirect,
+}
+
+/// What came in.
+#[derive(Debug)]
+#[must_use]
+pub enum Accepted {
+    /// Redirected here.
+    Redirected(Connection),
+    /// Made to this very port: it has no destination but the proxy itself. Dialling on its behalf
+    /// would open a way around every filter.
+    Direct(TcpStream, SocketAddr),
+}
+
+/// The redirected connections of a [`Listener`].
+#[derive(Debug)]
+pub struct Incoming<'l>(&'l Listener);
+
+impl Listener {
+    /// Listens at the first of the addresses that can be bound: one of the provider's `listen`.
+    ///
+    /// # Errors
+    /// When none can be bound.
+    pub fn bind(addr: impl ToSocketAddrs) -> Result<Self> {
+        TcpListener::bind(addr).map(Self::from).map_err(Error::of(Operation::Listen))
+    }
+
+    /// The standard library's listener.
+    #[must_use]
+    pub const fn as_std(&self) -> &TcpListener {
+        &self.listener
+    }
+
+    /// Accepts the next redirected connection; direct ones are closed with a reset.
+    ///
+    /// # Errors
+    /// When accepting fails, or no engine acts on the listener's cgroup. The listener can still be
+    /// used; after [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) wait a little.
+    pub fn accept(&self) -> Result<Connection> {
+        loop {
+            match self.accept_any()? {
+                Accepted::Redirected(connection) => return Ok(connection),
+                // A failed reset is an ordinary close: refused all the same.
+                Accepted::Direct(stream, _) => drop(reset(stream)),
+            }
+        }
+    }
+
+    /// Accepts the next connection, redirected or not.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept). A connection that died while it waited is skipped.
+    pub fn accept_any(&self) -> Result<Accepted> {
+        loop {
+            let (stream, peer) = match self.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if skips(&error) => continue,
+                Err(error) => return Err(Error::new(Operation::Accept, error)),
+            };
+            match Redirect::of(&stream) {
+                Ok(Some(redirect)) => {
+                    return Ok(Accepted::Redirected(Connection { stream, peer, redirect }));
+                }
+                Ok(None) => return Ok(Accepted::Direct(stream, peer)),
+                Err(error) if died(&error) => {}
+                Err(error) => {
+                    drop(reset(stream));
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// [`accept`](Self::accept) without end.
+    #[must_use]
+    pub const fn incoming(&self) -> Incoming<'_> {
+        Incoming(self)
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener }
+    }
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = Result<Connection>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.0.accept())
+    }
+}
+
+impl Connection {
+    /// Closes it with a reset, so that the application sees a failure at once and not an empty
+    /// answer: what to do when the destination cannot be reached.
+    ///
+    /// # Errors
+    /// As [`reset`](crate::reset()).
+    pub fn refuse(self) -> Result<()> {
+        reset(self.stream)
+    }
+}
+
+/// accept(2): errors of the connection, not of the listener.
+fn skips(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EINTR
+                | libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+                | libc::EHOSTDOWN
+                | libc::ENOPROTOOPT
+                | libc::ENONET
+        )
+    )
+}

@@ -1,0 +1,170 @@
+//! The relay between real TCP connections: bytes, half-close, back-pressure and resets arrive as
+//! they were sent.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use hoptrail::{ErrorKind, Relayed, relay, reset};
+use std::io::{ErrorKind as Io, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread::{JoinHandle, sleep, spawn};
+use std::time::Duration;
+
+/// A client and a server with a relay between them.
+struct Pair {
+    client: TcpStream,
+    server: TcpStream,
+    relay: JoinHandle<Relayed>,
+}
+
+fn connected() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let far = listener.accept().unwrap().0;
+    for stream in [&near, &far] {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    }
+    (near, far)
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (client, down) = connected();
+        let (up, server) = connected();
+        Self { client, server, relay: spawn(|| relay(down, up)) }
+    }
+}
+
+fn pattern(length: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(next).collect()
+}
+
+fn rest(mut stream: &TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn both_ways_at_once_byte_for_byte() {
+    let Pair { client, server, relay } = Pair::new();
+    let sends = |mut stream: TcpStream, bytes: Vec<u8>| {
+        spawn(move || {
+            stream.write_all(&bytes).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+        })
+    };
+    let (up, down) = (pattern(5_000_003, 1), pattern(3_000_001, 2));
+    let senders = [
+        sends(client.try_clone().unwrap(), up.clone()),
+        sends(server.try_clone().unwrap(), down.clone()),
+    ];
+    let from_client = spawn(move || rest(&server));
+    assert!(rest(&client) == down);
+    assert!(from_client.join().unwrap() == up);
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    let relayed = relay.join().unwrap();
+    assert_eq!((relayed.from_first, relayed.from_second), (5_000_003, 3_000_001));
+    assert!(relayed.error.is_none());
+}
+
+#[test]
+fn a_half_close_leaves_the_other_half_open() {
+    let Pair { mut client, mut server, relay } = Pair::new();
+    client.write_all(b"question").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&server), b"question");
+    for _ in 0..3 {
+        sleep(Duration::from_millis(20));
+        server.write_all(b"answer ").unwrap();
+    }
+    drop(server);
+    assert_eq!(rest(&client), b"answer answer answer ");
+    let relayed = relay.join().unwrap();
+    assert_eq!((relayed.from_first, relayed.from_second), (8, 21));
+    assert!(relayed.error.is_none());
+}
+
+#[test]
+fn a_stalled_reader_stops_the_writer_and_loses_nothing() {
+    let Pair { client, mut server, relay } = Pair::new();
+    server.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut sent = 0usize;
+    let block = [7; 65_536];
+    while let Ok(n) = server.write(&block) {
+        sent += n;
+        assert!(sent < 256 << 20, "nothing holds the writer back");
+    }
+    drop(server);
+    assert_eq!(rest(&client).len(), sent);
+    drop(client);
+    assert_eq!(relay.join().unwrap().from_second, sent as u64);
+}
+
+/// The survivor must see a reset, never an orderly end.
+fn sees_reset(mut survivor: TcpStream) {
+    let mut buffer = [0; 65_536];
+    loop {
+        match survivor.read(&mut buffer) {
+            Ok(0) => panic!("an orderly end instead of a reset"),
+            Ok(_) => {}
+            Err(error) => return assert_eq!(error.kind(), Io::ConnectionReset),
+        }
+    }
+}
+
+#[test]
+fn a_reset_of_the_client_reaches_the_server() {
+    let Pair { client, server, relay } = Pair::new();
+    reset(client).unwrap();
+    sees_reset(server);
+    assert_eq!(relay.join().unwrap().error.unwrap().kind(), ErrorKind::Reset);
+}
+
+#[test]
+fn a_reset_of_the_server_in_the_middle_of_sending_reaches_the_client() {
+    let Pair { mut client, mut server, relay } = Pair::new();
+    client.write_all(&pattern(100_000, 3)).unwrap();
+    server.read_exact(&mut [0; 1000]).unwrap();
+    reset(server).unwrap();
+    sees_reset(client);
+    assert!(relay.join().unwrap().error.is_some());
+}
+
+#[test]
+fn a_reset_after_a_half_close_reaches_the_other_side() {
+    let Pair { client, server, relay } = Pair::new();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&server), b"");
+    reset(client).unwrap();
+    relay.join().unwrap().error.expect("the relay must notice");
+    // The server has read the client's end already: what tells it is that writing fails.
+    let mut server = server;
+    let failed = (0..100).any(|_| {
+        sleep(Duration::from_millis(5));
+        server.write_all(b"x").is_err()
+    });
+    assert!(failed);
+}
+
+#[test]
+fn a_reset_is_noticed_while_the_other_side_stalls() {
+    let Pair { mut client, server, relay } = Pair::new();
+    client.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    while client.write(&[7; 65_536]).is_ok() {}
+    reset(client).unwrap();
+    assert!(relay.join().unwrap().error.is_some());
+    sees_reset(server);
+}
+
+#[test]
+fn both_ends_closing_at_once_is_an_orderly_end() {
+    for _ in 0..200 {
+        let Pair { client, server, relay } = Pair::new();
+        drop((client, server));
+        assert!(relay.join().unwrap().error.is_none());
+    }
+}
