@@ -1,0 +1,120 @@
+//! Which programs sit on the cgroup hooks that Hoptrail uses, its own and those of others. Nothing is changed.
+#![expect(unsafe_code, reason = "BPF_PROG_QUERY has no safe wrapper")]
+
+use aya::programs::loaded_programs;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+const BPF_PROG_QUERY: libc::c_long = 16;
+/// More programs than one hook of one cgroup can have (the kernel's BPF_CGROUP_MAX_PROGS is 64).
+const MOST: usize = 64;
+
+/// The hooks, with the kernel's `bpf_attach_type` and the kernel version that brought each.
+pub const HOOKS: &[(&str, u32)] = &[
+    ("connect4", 10),
+    ("connect6", 11),
+    ("sendmsg4", 14),
+    ("sendmsg6", 15),
+    ("recvmsg4", 19),
+    ("recvmsg6", 20),
+    ("getsockopt", 21),
+    ("setsockopt", 22),
+    ("getpeername4", 29),
+    ("getpeername6", 30),
+    ("sock_ops", 3),
+    ("sock_release", 34),
+];
+
+/// A program on a hook.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Attached {
+    /// Its id, as bpftool shows it.
+    pub id: u32,
+    /// Its name; empty when it cannot be asked.
+    pub name: String,
+    /// The hook.
+    pub hook: &'static str,
+    /// The cgroup's directory.
+    pub cgroup: PathBuf,
+}
+
+/// `struct { ... } query` of `union bpf_attr`, as far as every kernel from 6.1 on reads it.
+#[repr(C)]
+#[derive(Default)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    reserved: u32,
+    prog_attach_flags: u64,
+}
+
+/// Ids of the programs attached to exactly this cgroup at that hook.
+///
+/// # Errors
+/// EINVAL when the kernel does not know the hook, EPERM without CAP_NET_ADMIN, ENOSYS or EPERM where
+/// seccomp takes the system call away.
+pub fn query(cgroup: &File, attach_type: u32) -> io::Result<Vec<u32>> {
+    let mut ids = [0u32; MOST];
+    let mut attr = QueryAttr {
+        target_fd: cgroup.as_raw_fd().cast_unsigned(),
+        attach_type,
+        prog_ids: ids.as_mut_ptr() as u64,
+        prog_cnt: MOST as u32,
+        ..QueryAttr::default()
+    };
+    // SAFETY: `attr` is as long as said and outlives the call; the kernel writes at most `prog_cnt` numbers to
+    // `prog_ids`, which is that long, and the count into `attr`.
+    let done = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut attr, size_of::<QueryAttr>())
+    };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(ids[..(attr.prog_cnt as usize).min(MOST)].to_vec())
+}
+
+/// Hooks that this kernel does not have.
+///
+/// # Errors
+/// When the bpf system call cannot be used at all.
+pub fn missing(cgroup: &Path) -> io::Result<Vec<&'static str>> {
+    let dir = File::open(cgroup)?;
+    let mut missing = Vec::new();
+    for &(hook, attach_type) in HOOKS {
+        match query(&dir, attach_type) {
+            Ok(_) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => missing.push(hook),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(missing)
+}
+
+/// Every program on our hooks at any of `cgroups`.
+#[must_use]
+pub fn attached(cgroups: &[PathBuf]) -> Vec<Attached> {
+    let names = names();
+    let mut found = Vec::new();
+    for cgroup in cgroups {
+        let Ok(dir) = File::open(cgroup) else { continue };
+        for &(hook, attach_type) in HOOKS {
+            for id in query(&dir, attach_type).unwrap_or_default() {
+                let name = names.get(&id).cloned().unwrap_or_default();
+                found.push(Attached { id, name, hook, cgroup: cgroup.clone() });
+            }
+        }
+    }
+    found
+}
+
+fn names() -> HashMap<u32, String> {
+    let programs = loaded_programs().flatten();
+    programs.map(|info| (info.id(), info.name_as_str().unwrap_or_default().to_owned())).collect()
+}
