@@ -397,8 +397,8 @@ fn range(prefix: &Prefix, v4: bool) -> Option<(u128, u128)> {
 
 fn write_remotes(writer: &mut Writer, filters: &[&Filter]) {
     for v4 in [true, false] {
-        let sweep = sweep(filters, |f| {
-            let end = if v4 { u128::from(u32::MAX) } else { u128::MAX };
+        let end = if v4 { u128::from(u32::MAX) } else { u128::MAX };
+        let sweep = sweep(filters, end, |f| {
             let yes = if f.remote.is_empty() {
                 // Everything of both families, also when there are only exclusions.
                 vec![(0, end)]
@@ -422,9 +422,10 @@ fn write_remotes(writer: &mut Writer, filters: &[&Filter]) {
 }
 
 fn write_ports(writer: &mut Writer, filters: &[&Filter]) {
-    let sweep = sweep(filters, |f| {
+    let end = u128::from(u16::MAX);
+    let sweep = sweep(filters, end, |f| {
         let yes = if f.ports.is_empty() {
-            vec![(0, u128::from(u16::MAX))]
+            vec![(0, end)]
         } else {
             f.ports.iter().map(|r| ((*r.start()).into(), (*r.end()).into())).collect()
         };
@@ -439,10 +440,14 @@ fn write_ports(writer: &mut Writer, filters: &[&Filter]) {
 
 type Ranges = Vec<(u128, u128)>;
 
-/// Cuts the number line wherever some filter's condition begins or ends, and gives each piece's start
+/// Cuts the numbers from 0 to `end` wherever some filter's condition begins or ends, and gives each piece's start
 /// with the filters that hold in it. Every filter is in a piece when one of its ranges covers it and
 /// none of its exclusions does.
-fn sweep(filters: &[&Filter], ranges: impl Fn(&Filter) -> (Ranges, Ranges)) -> Vec<(u128, Set)> {
+fn sweep(
+    filters: &[&Filter],
+    end: u128,
+    ranges: impl Fn(&Filter) -> (Ranges, Ranges),
+) -> Vec<(u128, Set)> {
     // At a position: how much the number of covering ranges and exclusions of a filter changes.
     let mut changes: BTreeMap<u128, Vec<(usize, i32, i32)>> = BTreeMap::from([(0, Vec::new())]);
     for (i, filter) in filters.iter().enumerate() {
@@ -450,8 +455,9 @@ fn sweep(filters: &[&Filter], ranges: impl Fn(&Filter) -> (Ranges, Ranges)) -> V
         for (list, step) in [(yes, (1, 0)), (no, (0, 1))] {
             for (first, last) in list {
                 changes.entry(first).or_default().push((i, step.0, step.1));
-                if let Some(after) = last.checked_add(1) {
-                    changes.entry(after).or_default().push((i, -step.0, -step.1));
+                // Nothing begins after the end: its start would not fit into the image.
+                if last < end {
+                    changes.entry(last + 1).or_default().push((i, -step.0, -step.1));
                 }
             }
         }
