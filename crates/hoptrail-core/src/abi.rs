@@ -13,7 +13,7 @@ pub const REDIRECT_RECORDS_SIZE: i32 = 3;
 pub const REDIRECT_CONTEXT_SIZE: i32 = 4;
 /// Names the UDP peer which the calling thread's next options on this socket mean. Set only.
 pub const REDIRECT_PEER: i32 = 5;
-/// The interface's version and the engine's generation ([`Version`]). Get only, on any inet socket.
+/// The interface's version and the engine's generation, 16 bytes. Get only, on any inet socket.
 pub const REDIRECT_VERSION: i32 = 6;
 
 /// Version of the blob, the context and the option numbers.

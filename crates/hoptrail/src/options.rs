@@ -69,17 +69,16 @@ pub fn set_records(socket: &impl AsFd, records: &Records) -> Result<()> {
 /// The destination that the redirected connect had asked for, by the option which transparent
 /// proxies use (`SO_ORIGINAL_DST`); nothing when the connection was not redirected.
 ///
-/// This also sees redirects of netfilter. A [`Redirect`](crate::Redirect) knows its destination
-/// without it.
+/// This also sees redirects of netfilter, and says nothing of whether there is an engine. A
+/// [`Redirect`](crate::Redirect) knows its destination without it.
 ///
 /// # Errors
-/// [`ErrorKind::NoEngine`] when neither an engine nor netfilter answers.
+/// When this is not a TCP or UDP socket.
 pub fn original_destination(socket: &impl AsFd) -> Result<Option<SocketAddr>> {
     let local = SockRef::from(socket)
         .local_addr()
         .map_err(Error::of(Operation::ReadDestination))?
         .as_socket();
-    let mut refused = io::Error::from_raw_os_error(libc::ENOPROTOOPT);
     for &level in levels(local) {
         let mut buffer = [0; sockaddr::MAX_BYTES];
         match sockopt::get(socket.as_fd(), level, SO_ORIGINAL_DST, &mut buffer) {
@@ -88,14 +87,11 @@ pub fn original_destination(socket: &impl AsFd) -> Result<Option<SocketAddr>> {
                 let original = sockaddr::decode(bytes).map(sockaddr::canonical);
                 return Ok(original.filter(|addr| Some(*addr) != local.map(sockaddr::canonical)));
             }
-            Err(error) => refused = error,
+            Err(error) if nobody_knows(&error) => {}
+            Err(error) => return Err(Error::new(Operation::ReadDestination, error)),
         }
     }
-    match refused.raw_os_error() {
-        // ENOENT: netfilter does not know the connection.
-        Some(libc::ENODATA | libc::ENOENT | libc::ENOTCONN) => Ok(None),
-        _ => Err(Error::new(Operation::ReadDestination, refused)),
-    }
+    Ok(None)
 }
 
 /// The engine that acts on this socket; any TCP or UDP socket will do.
@@ -157,6 +153,12 @@ fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Err(error) if error.raw_os_error() == Some(libc::ENODATA) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Neither an engine nor netfilter has redirected it.
+fn nobody_knows(error: &io::Error) -> bool {
+    let absent = [libc::ENOPROTOOPT, libc::EOPNOTSUPP, libc::ENOENT, libc::ENODATA, libc::ENOTCONN];
+    error.raw_os_error().is_some_and(|errno| absent.contains(&errno))
 }
 
 /// Levels at which to ask for the original destination, the likelier one first.

@@ -53,12 +53,10 @@ fn a_socket_without_this_support_is_refused_too() {
 fn a_direct_connection_has_no_original_destination() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let (_listener, _client, accepted) = tcp(address);
-        // With netfilter's connection tracking loaded the option answers, but without a redirect.
-        match hoptrail::original_destination(&accepted) {
-            Ok(original) => assert_eq!(original, None),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::NoEngine, "{error}"),
-        }
+        assert_eq!(hoptrail::original_destination(&accepted).unwrap(), None);
     }
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert_eq!(hoptrail::original_destination(&file).unwrap_err().errno(), Some(libc::ENOTSOCK));
 }
 
 #[test]
