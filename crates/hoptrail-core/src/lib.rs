@@ -20,6 +20,7 @@ pub mod decide;
 pub mod image;
 pub mod reason;
 pub mod records;
+pub mod shared;
 pub mod siphash;
 pub mod state;
 

@@ -51,7 +51,7 @@ reasons! {
     OwnListener = 11, "own-listener", "the destination is the provider's own listener";
     TableFull = 12, "table-full", "the kernel's table of open redirected connections is full";
     NoPolicy = 13, "no-policy", "the engine holds no policy";
-    UnreadablePort = 14, "no-port", "no free local port for a connected UDP socket";
+    NoPort = 14, "no-port", "no free local port for a connected UDP socket";
 }
 
 #[cfg(test)]

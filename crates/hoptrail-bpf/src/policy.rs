@@ -1,0 +1,47 @@
+//! The policy image as the kernel holds it.
+
+use crate::maps;
+use aya_ebpf::helpers::generated::bpf_loop;
+use core::ffi::c_void;
+use hoptrail_core::image::{IMAGE_WORDS, Image};
+
+/// The value of the inner map in force when the hook began; RCU keeps it until the hook ends.
+#[derive(Clone, Copy)]
+pub struct KernelImage(*const u64);
+
+impl KernelImage {
+    /// `None` before the first policy.
+    #[inline(always)]
+    pub fn current() -> Option<Self> {
+        let words = maps::policy();
+        if words.is_null() { None } else { Some(Self(words)) }
+    }
+}
+
+impl Image for KernelImage {
+    #[inline(always)]
+    fn word(&self, index: u32) -> u64 {
+        const { assert!(IMAGE_WORDS.is_power_of_two()) };
+        // The mask is the bounds check, without a branch.
+        let index = index as usize & (IMAGE_WORDS - 1);
+        unsafe { self.0.add(index).read() }
+    }
+
+    #[inline(always)]
+    fn repeat(&self, times: u32, body: impl FnMut() -> bool) {
+        repeat(times, body);
+    }
+}
+
+/// Calls `body` up to `times` times until it returns false. `bpf_loop` verifies the body once, where
+/// the verifier would walk a plain loop iteration by iteration.
+#[inline(always)]
+pub fn repeat<F: FnMut() -> bool>(times: u32, mut body: F) {
+    unsafe extern "C" fn step<F: FnMut() -> bool>(_index: u64, body: *mut c_void) -> i64 {
+        // SAFETY: `bpf_loop` passes on the pointer below, which outlives the call.
+        let go_on = unsafe { (*body.cast::<F>())() };
+        i64::from(!go_on)
+    }
+    let callback = step::<F> as unsafe extern "C" fn(u64, *mut c_void) -> i64;
+    unsafe { bpf_loop(times, callback as *mut c_void, (&raw mut body).cast(), 0) };
+}

@@ -1,0 +1,220 @@
+//! sendto(2) and sendmsg(2) of UDP with an address: a flow is a socket and a remote.
+//!
+//! The proxy tells flows apart by their source address. A socket's first flow through a listener keeps
+//! the socket's own; each further one gets an alias, and so does the source of its replies, by which
+//! the client's side tells which remote is answering.
+
+use crate::ctx::{ALLOW, SockAddr, refuse};
+use crate::issue::{self, Issued};
+use crate::maps::{self, Flow, Peer, Remote, SockState, sock_flag};
+use crate::policy::KernelImage;
+use crate::setsockopt::name_sock;
+use crate::verdict::{Carried, Judged, Leg, judge, reached, redirected, refusal};
+use hoptrail_core::decide::classify;
+use hoptrail_core::image::{Action, Image, ProviderAt, at};
+use hoptrail_core::reason::Reason;
+use hoptrail_core::shared::Counter;
+use hoptrail_core::{Endpoint, Ip, Protocol};
+
+#[inline(always)]
+pub fn run(ctx: SockAddr) -> i32 {
+    let (Some(Protocol::Udp), Some(image), Some(sk)) =
+        (ctx.protocol(), KernelImage::current(), ctx.sock())
+    else {
+        return ALLOW;
+    };
+    let leg = Leg { ctx, sk, protocol: Protocol::Udp, remote: ctx.address() };
+    if is_alias(leg.remote.ip) && reply(&leg) {
+        return ALLOW;
+    }
+    let Some(candidates) = classify(&image, &leg.flow()) else {
+        return ALLOW;
+    };
+    let mut state = maps::sock_state(sk);
+    let generation = image.word(at::GENERATION);
+    if !state.is_null() && unsafe { (*state).flags } & sock_flag::FLOWS != 0 {
+        let flow = maps::flows().get(&unsafe { (*state).uid_and(leg.remote) });
+        if !flow.is_null() && known(&leg, unsafe { &*flow }, generation) {
+            return ALLOW;
+        }
+    }
+    maps::count(Counter::Considered);
+    if answers(&leg) {
+        return ALLOW;
+    }
+    if state.is_null() {
+        state = maps::make_sock_state(sk);
+        if state.is_null() {
+            return refuse(ENOBUFS);
+        }
+    }
+    name_sock(state);
+    let mut judged = Judged::of(Carried::declared(&leg, state));
+    judge(&leg, image, &candidates, &mut judged);
+    let outcome = match judged.verdict.action {
+        Action::Permit => {
+            reached(&leg, image, judged.verdict, judged.carried);
+            keep(&leg, state, &passed(generation));
+            Ok(())
+        }
+        Action::Block => Err(judged.verdict.reason),
+        Action::Redirect => redirect(&leg, image, &judged, state),
+    };
+    match outcome {
+        Ok(()) => ALLOW,
+        Err(reason) => refuse(refusal(&leg, image, &judged, reason)),
+    }
+}
+
+const ENOBUFS: i32 = 105;
+
+/// A flow that was let through: decided again under the next policy.
+#[inline(always)]
+fn passed(generation: u64) -> Flow {
+    let none = Ip::from_words([0; 4]);
+    Flow { id: 0, generation, to: none, alias: none, to_port: 0 }
+}
+
+/// Sends a datagram of a decided flow on its way; false when it must be decided again.
+#[inline(always)]
+fn known(leg: &Leg, flow: &Flow, generation: u64) -> bool {
+    if flow.id == 0 {
+        return flow.generation == generation;
+    }
+    leg.ctx.set_address(Endpoint::new(flow.to, flow.to_port as u16));
+    if !flow.alias.is_unspecified() {
+        leg.ctx.set_source(flow.alias);
+    }
+    true
+}
+
+/// Remembers what was decided for this flow.
+#[inline(never)]
+fn keep(leg: &Leg, state: *mut SockState, flow: &Flow) {
+    maps::flows().put(&unsafe { (*state).uid_and(leg.remote) }, flow);
+    unsafe { (*state).flags |= sock_flag::FLOWS };
+}
+
+#[inline(always)]
+fn redirect(
+    leg: &Leg,
+    image: KernelImage,
+    judged: &Judged,
+    state: *mut SockState,
+) -> Result<(), Reason> {
+    let index = judged.verdict.provider.unwrap_or(0) as u32;
+    let v4 = leg.remote.ip.is_v4();
+    let to =
+        ProviderAt::new(&image, index).listener(&image, v4).ok_or(Reason::ListenerGoneBlock)?;
+    let mut issued = Issued::to(to);
+    if !issue::issue(leg, image, judged, &mut issued) {
+        return Err(Reason::TableFull);
+    }
+    link(leg, state, &issued);
+    redirected(leg, image, judged, &issued);
+    Ok(())
+}
+
+/// Makes the flow known on both sides and sends this datagram on its way.
+#[inline(never)]
+fn link(leg: &Leg, state: *mut SockState, issued: &Issued) {
+    let to = issued.to;
+    let from = source(leg, to);
+    issue::note_from(issued.trail, from);
+    let mut alias = Ip::from_words([0; 4]);
+    claim(leg, state, issued, &mut alias);
+    let ip = if alias.is_unspecified() { from.ip } else { alias };
+    let peer = Peer {
+        netns: leg.ctx.netns(),
+        ip,
+        port: from.port as u32,
+        listener_port: to.port as u32,
+    };
+    maps::peers().put(&peer, &issued.id);
+    // A redirected flow stays redirected under every later policy: its generation does not matter.
+    let flow = Flow { id: issued.id, generation: 0, to: to.ip, alias, to_port: to.port as u64 };
+    known(leg, &flow, 0);
+    keep(leg, state, &flow);
+    maps::count(Counter::Redirected);
+    maps::count(Counter::Linked);
+}
+
+/// The address from which the datagram will come.
+#[inline(always)]
+fn source(leg: &Leg, to: Endpoint) -> Endpoint {
+    let mut from = leg.sk.local();
+    let chosen = leg.ctx.source();
+    if !chosen.is_unspecified() {
+        from.ip = chosen;
+    }
+    if from.ip.is_unspecified() {
+        from.ip = to.ip;
+    }
+    from
+}
+
+/// Notes for which remote replies are that come from the listener. If the socket has another flow
+/// through the same listener already, this one gets an alias.
+#[inline(never)]
+fn claim(leg: &Leg, state: *mut SockState, issued: &Issued, alias: &mut Ip) {
+    let remote = Remote { ip: leg.remote.ip, port: leg.remote.port as u64 };
+    let natural = unsafe { (*state).uid_and(issued.to) };
+    if maps::replies().put_new(&natural, &remote) {
+        return;
+    }
+    *alias = alias_of(issued.id, issued.to.ip.is_v4());
+    let key = unsafe { (*state).uid_and(Endpoint::new(*alias, issued.to.port)) };
+    maps::replies().put(&key, &remote);
+}
+
+/// 127.128.0.0/9 or fd48:5452::/32 ("HTR"), and the flow's number.
+#[inline(always)]
+fn alias_of(id: u64, v4: bool) -> Ip {
+    if v4 {
+        return Ip::from_v4_word((0x7f80_0000 | (id as u32 & 0x007f_ffff)).to_be());
+    }
+    Ip::from_words([0xfd48_5452u32.to_be(), 0, ((id >> 32) as u32).to_be(), (id as u32).to_be()])
+}
+
+#[inline(always)]
+fn is_alias(ip: Ip) -> bool {
+    if ip.is_v4() {
+        return ip.v4_number() >> 23 == 0x7f80_0000 >> 23;
+    }
+    ip.words()[0] == 0xfd48_5452u32.to_be()
+}
+
+/// A proxy answers to an alias: the datagram goes to the client's real address, and comes from the
+/// alias, so that the client's side knows which remote is meant.
+#[inline(never)]
+fn reply(leg: &Leg) -> bool {
+    let id = maps::peers().get(&peer(leg));
+    if id.is_null() {
+        return false;
+    }
+    let trail = maps::flow_trails().get(&unsafe { *id });
+    if trail.is_null() {
+        return false;
+    }
+    let hops = unsafe { (*trail).header.hops };
+    let hop = unsafe { &raw const (*trail).hops[hops.wrapping_sub(1) as usize & 15] };
+    leg.ctx.set_address(unsafe { (*hop).from() });
+    leg.ctx.set_source(leg.remote.ip);
+    true
+}
+
+/// Whether this is a proxy's answer to a client with an address that is not loopback.
+#[inline(never)]
+fn answers(leg: &Leg) -> bool {
+    !maps::peers().get(&peer(leg)).is_null()
+}
+
+#[inline(always)]
+fn peer(leg: &Leg) -> Peer {
+    Peer {
+        netns: leg.ctx.netns(),
+        ip: leg.remote.ip,
+        port: leg.remote.port as u32,
+        listener_port: leg.sk.local().port as u32,
+    }
+}
