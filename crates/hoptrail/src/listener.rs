@@ -31,7 +31,8 @@ pub enum Accepted {
     /// Redirected here.
     Redirected(Connection),
     /// Made to this very port: it has no destination but the proxy itself. Dialling on its behalf
-    /// would open a way around every filter.
+    /// would open a way around every filter. A redirected connection that its client has reset
+    /// before anyone asked about it looks the same.
     Direct(TcpStream, SocketAddr),
 }
 
