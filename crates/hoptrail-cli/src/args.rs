@@ -1,6 +1,6 @@
 //! The command line: the list of verbs, and what several of them share.
 
-use crate::completions;
+use crate::{check, completions, explain};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -19,6 +19,8 @@ pub(crate) struct Cli {
 /// Every verb. Each has its own file with its arguments and `run`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
+    Check(check::CheckArgs),
+    Explain(Box<explain::ExplainArgs>),
     Completions(completions::CompletionsArgs),
 }
 

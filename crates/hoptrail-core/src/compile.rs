@@ -197,6 +197,8 @@ pub struct Compiled {
     pub words: Vec<u64>,
     /// The providers in the order of asking: a verdict's provider is an index into this.
     pub providers: Vec<Provider>,
+    /// Distinct sets of filters in the image.
+    pub sets: usize,
 }
 
 impl Compiled {
@@ -250,8 +252,7 @@ pub fn compile(policy: &Policy, generation: u64) -> Result<Compiled, CompileErro
     if words > IMAGE_WORDS {
         return Err(CompileError::TooLarge { words });
     }
-    let words = writer.words;
-    Ok(Compiled { words, providers })
+    Ok(Compiled { words: writer.words, providers, sets: writer.sets.len() })
 }
 
 fn check(providers: &[Provider]) -> Result<(), CompileError> {

@@ -214,6 +214,11 @@ pub(crate) fn port_set<I: Image + ?Sized>(image: &I, port: u16) -> u32 {
     image.word(entry) as u32
 }
 
+/// Into how many pieces the policy cuts the IPv4 addresses, the IPv6 addresses and the ports.
+pub fn intervals<I: Image + ?Sized>(image: &I) -> [u32; 3] {
+    [at::V4, at::V6, at::PORTS].map(|table| (image.word(table) >> 32) as u32)
+}
+
 /// What a hash table knows of a key.
 #[derive(Clone, Copy, Default)]
 pub struct Entry {

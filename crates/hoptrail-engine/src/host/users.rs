@@ -21,6 +21,12 @@ pub fn name(id: u32) -> Option<String> {
     User::from_uid(Uid::from_raw(id)).ok().flatten().map(|user| user.name)
 }
 
+/// The user as whom this process runs.
+#[must_use]
+pub fn current() -> u32 {
+    Uid::current().as_raw()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
