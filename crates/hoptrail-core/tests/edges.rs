@@ -1,4 +1,5 @@
 //! Where conditions begin and end, how large a policy may be, and what is refused.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use hoptrail_core::compile::{
     Cgroup, CompileError, Compiled, Filter, Policy, Prefix, Provider, compile,

@@ -1,9 +1,10 @@
 //! Every decision of the table by the core alone and by the reference model, and random ones by both.
 //! The kernel's tests run the same table a third time.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod decisions {
-    pub mod generate;
-    pub mod world;
+    pub(crate) mod generate;
+    pub(crate) mod world;
 }
 
 use decisions::generate::{self, Scenario};

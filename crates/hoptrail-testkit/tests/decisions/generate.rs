@@ -48,8 +48,8 @@ const STRANGER: u64 = 0xdead;
 
 /// A policy and connections to ask it about.
 #[derive(Clone, Debug)]
-pub struct Scenario {
-    pub policy: Policy,
+pub(crate) struct Scenario {
+    pub(crate) policy: Policy,
     connections: Vec<Connection>,
 }
 
@@ -62,7 +62,7 @@ struct Connection {
 }
 
 impl Scenario {
-    pub fn questions(&self) -> impl Iterator<Item = Realised> {
+    pub(crate) fn questions(&self) -> impl Iterator<Item = Realised> {
         self.connections.iter().map(|c| Realised {
             policy: self.policy.clone(),
             flow: c.flow,
@@ -73,7 +73,7 @@ impl Scenario {
     }
 }
 
-pub fn scenario() -> impl Strategy<Value = Scenario> {
+pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
     (0usize..=8)
         .prop_flat_map(|n| {
             let ranks = subsequence(vec![i64::MIN + 1, -5, -1, 0, 1, 2, 100, 200, i64::MAX], n);

@@ -6,7 +6,7 @@ use hoptrail_core::records::Exe;
 use hoptrail_testkit::cases::{EVERYONE, MISSING, World};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-pub struct Fake;
+pub(crate) struct Fake;
 
 /// A small number of its own for every name that the table uses.
 fn number(name: &str) -> u16 {
