@@ -103,11 +103,15 @@ impl std::error::Error for ConfigError {}
 pub(super) struct Source {
     file: Arc<PathBuf>,
     text: String,
+    /// Where each line begins: a place is asked for every value of a file.
+    lines: Vec<usize>,
 }
 
 impl Source {
     pub(super) fn new(file: &Path, text: String) -> Self {
-        Self { file: Arc::new(file.to_path_buf()), text }
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(ends.map(|(i, _)| i + 1)).collect();
+        Self { file: Arc::new(file.to_path_buf()), text, lines }
     }
 
     pub(super) fn text(&self) -> &str {
@@ -115,18 +119,16 @@ impl Source {
     }
 
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
-        let before = self.text.get(..span.start).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-        Place {
-            file: Arc::clone(&self.file),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        let at = span.start.min(self.text.len());
+        let line = self.lines.partition_point(|start| *start <= at);
+        let before = self.text.get(self.lines[line - 1]..at).unwrap_or_default();
+        Place { file: Arc::clone(&self.file), line, column: before.chars().count() + 1 }
     }
 
     pub(super) fn problem(&self, span: &Range<usize>, message: impl Into<String>) -> Problem {
         let place = self.place(span);
-        let line = self.text.lines().nth(place.line - 1).unwrap_or_default().to_owned();
+        let rest = self.text.get(self.lines[place.line - 1]..).unwrap_or_default();
+        let line = rest.lines().next().unwrap_or_default().to_owned();
         let meant = self.text.get(span.clone()).unwrap_or_default();
         let width = meant.lines().next().unwrap_or_default().chars().count().max(1);
         let excerpt = Some((line, width));

@@ -264,6 +264,49 @@ fn doubtful_configurations_warn() {
     assert!(said(&filter("remote = \"10.0.0.0/8\"")).is_empty());
 }
 
+#[test]
+fn no_text_makes_it_panic() {
+    let say = |text: &str| match parse(text) {
+        Ok(config) => config.providers.len().to_string(),
+        Err(error) => error.to_string(),
+    };
+    let text = format!("{ACME}# ünïcode\n{}", ACME.replace("acme", "büta"));
+    let others = ["", "\"", "'''", "[", "]", "\0", "\r", "\n", "ü", "{", "=", "-", "\u{feff}"];
+    for (i, c) in text.char_indices() {
+        say(&text[..i]);
+        for other in others {
+            say(&format!("{}{other}{}", &text[..i], &text[i + c.len_utf8()..]));
+        }
+    }
+}
+
+#[test]
+fn the_largest_configuration() {
+    let mut text = String::new();
+    for i in 0..64 {
+        let provider = ACME.replace("acme", &format!("p{i}")).replace("200", &i.to_string());
+        text.push_str(&provider[..provider.find("[[").unwrap()]);
+        for j in 0..64 {
+            let filter = format!(
+                "[[provider.p{i}.filter]]\naction = \"redirect\"\nremote = [\"10.{i}.{j}.0/24\", \"2001:db8:{i}:{j}::/64\"]\nexe = \"/bin/sh\"\nuser = {j}\n"
+            );
+            text.push_str(&filter);
+        }
+    }
+    let config = parse(&text).unwrap();
+    let resolution = resolve(&config, &BTreeMap::new()).unwrap();
+    let compiled = compile(&resolution.resolved.policy, 1).unwrap();
+    assert_eq!(compiled.providers.len(), 64);
+    assert!(compiled.filter(4095).is_some() && compiled.filter(4096).is_none());
+    let filter = "[[provider.p0.filter]]\naction = \"block\"\n";
+    assert!(
+        wrong(&format!("{text}{}", filter.replace("p0", "p63")))
+            .contains("4097 filters in all; at most 4096 are possible")
+    );
+    let provider = ACME.replace("acme", "last").replace("200", "999");
+    assert!(wrong(&format!("{text}{provider}")).contains("65 providers; at most 64 are possible"));
+}
+
 fn host(root: &Path) -> Host {
     Host { mounts: Mounts::read().unwrap(), cgroups: Ok(Mount::at(root)) }
 }

@@ -27,18 +27,36 @@ pub fn exe(path: &Path, mounts: &Mounts) -> io::Result<Exe> {
     Ok(Exe { dev, ino: stat.stx_ino })
 }
 
-/// `path` and every symbolic link's target on the way to the file: when one of them is replaced, the
-/// name may mean another file.
+/// `path`, every symbolic link on the way, and the file where it ends: when one of them is replaced,
+/// the name may mean another file.
 #[must_use]
 pub fn links(path: &Path) -> Vec<PathBuf> {
     let mut all = vec![path.to_path_buf()];
-    for _ in 0..MAX_LINKS {
-        let Some(last) = all.last() else { break };
-        let Ok(target) = std::fs::read_link(last) else { break };
-        let next = last.parent().unwrap_or(Path::new("/")).join(target);
-        all.push(next);
+    let mut here = PathBuf::from("/");
+    let mut ahead = steps(path);
+    while let Some(step) = ahead.pop() {
+        if step.as_os_str() == ".." {
+            here.pop();
+            continue;
+        }
+        // Joining "/", with which an absolute target begins, starts from there again.
+        let next = here.join(&step);
+        match std::fs::read_link(&next) {
+            Ok(target) if all.len() <= MAX_LINKS => {
+                ahead.extend(steps(&target));
+                all.push(next);
+            }
+            _ => here = next,
+        }
     }
+    all.push(here);
+    all.dedup();
     all
+}
+
+/// The components of `path`, last first.
+fn steps(path: &Path) -> Vec<PathBuf> {
+    path.components().rev().map(|part| PathBuf::from(part.as_os_str())).collect()
 }
 
 /// The interpreter that the file's `#!` line names, if it is a script that can be read.
@@ -65,7 +83,6 @@ mod tests {
         symlink("a", &b).unwrap();
         symlink(&b, &c).unwrap();
         assert_eq!(exe(&a, &mounts).unwrap(), exe(&c, &mounts).unwrap());
-        assert_eq!(links(&c), [c.clone(), b.clone(), a.clone()]);
         assert_eq!(interpreter(&c).as_deref(), Some("/bin/sh"));
         std::fs::copy(&a, dir.path().join("d")).unwrap();
         assert_ne!(exe(&a, &mounts).unwrap(), exe(&dir.path().join("d"), &mounts).unwrap());
@@ -88,9 +105,28 @@ mod tests {
     }
 
     #[test]
+    fn every_link_on_the_way_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("app/v1/bin")).unwrap();
+        std::fs::write(at("app/v1/bin/tool"), "").unwrap();
+        symlink("v1", at("app/now")).unwrap();
+        symlink("../app/now/bin/tool", at("app/tool")).unwrap();
+        symlink(at("app/tool"), at("tool")).unwrap();
+        assert_eq!(
+            links(&at("tool")),
+            [at("tool"), at("app/tool"), at("app/now"), at("app/v1/bin/tool")]
+        );
+        assert_eq!(links(&at("gone/x")), [at("gone/x")]);
+    }
+
+    #[test]
     fn a_loop_of_links_ends() {
         let dir = tempfile::tempdir().unwrap();
         symlink("x", dir.path().join("x")).unwrap();
-        assert_eq!(links(&dir.path().join("x")).len(), MAX_LINKS + 1);
+        assert_eq!(links(&dir.path().join("x")), [dir.path().join("x")]);
+        symlink("z", dir.path().join("y")).unwrap();
+        symlink("y", dir.path().join("z")).unwrap();
+        assert!(links(&dir.path().join("y")).len() <= MAX_LINKS + 2);
     }
 }

@@ -47,8 +47,8 @@ pub enum Change {
 }
 
 impl Watcher {
-    /// Watches `paths`, existing or not. Where a directory is missing, the nearest one above it is
-    /// watched.
+    /// Watches `paths`, existing or not, and every directory on the way to them: one of those may be
+    /// made, or swapped for another, as well.
     ///
     /// # Errors
     /// When the kernel has no inotify instance or watch left, or a directory cannot be read.
@@ -57,11 +57,13 @@ impl Watcher {
         let mut watcher = Self { inotify, names: HashMap::new(), pending: None };
         let mut wanted: HashMap<PathBuf, HashSet<OsString>> = HashMap::new();
         for path in paths {
-            if let Some((directory, name)) = watched(path) {
-                wanted.entry(directory).or_default().insert(name);
+            for step in path.ancestors() {
+                if let (Some(directory), Some(name)) = (step.parent(), step.file_name()) {
+                    wanted.entry(directory.to_path_buf()).or_default().insert(name.to_owned());
+                }
             }
         }
-        for (directory, names) in wanted {
+        for (directory, names) in wanted.into_iter().filter(|(directory, _)| directory.is_dir()) {
             watcher.add(&directory, names)?;
         }
         Ok(watcher)
@@ -135,17 +137,6 @@ impl AsFd for Watcher {
     }
 }
 
-/// The nearest existing directory above `path`, and the name in it that leads to `path`.
-fn watched(path: &Path) -> Option<(PathBuf, OsString)> {
-    let mut name = path.file_name()?;
-    let mut directory = path.parent()?;
-    while !directory.is_dir() {
-        name = directory.file_name()?;
-        directory = directory.parent()?;
-    }
-    Some((directory.to_path_buf(), name.to_owned()))
-}
-
 fn explained(directory: &Path, error: Errno) -> io::Error {
     let advice =
         if error == Errno::NOSPC { "; raise the sysctl fs.inotify.max_user_watches" } else { "" };
@@ -209,6 +200,31 @@ mod tests {
         std::fs::create_dir(dir.path().join("later")).unwrap();
         assert_ne!(watcher.change(clock.0).unwrap(), Change::None);
         assert_eq!(watcher.change(clock.later(QUIET)).unwrap(), Change::Settled);
+    }
+
+    #[test]
+    fn a_swapped_directory_above_is_a_change() {
+        let (dir, _, mut clock) = setup(&[]);
+        let old = dir.path().join("app/bin");
+        std::fs::create_dir_all(&old).unwrap();
+        std::fs::create_dir(dir.path().join("app.new")).unwrap();
+        let mut watcher = Watcher::new([old.join("tool").as_path()]).unwrap();
+        std::fs::rename(dir.path().join("app"), dir.path().join("app.old")).unwrap();
+        std::fs::rename(dir.path().join("app.new"), dir.path().join("app")).unwrap();
+        assert_ne!(watcher.change(clock.0).unwrap(), Change::None);
+        assert_eq!(watcher.change(clock.later(QUIET)).unwrap(), Change::Settled);
+    }
+
+    #[test]
+    fn it_can_be_polled() {
+        let (dir, watcher, _) = setup(&["curl"]);
+        let readable = || {
+            let mut fds = [rustix::event::PollFd::new(&watcher, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut fds, Some(&rustix::event::Timespec::default())).unwrap()
+        };
+        assert_eq!(readable(), 0);
+        std::fs::remove_file(dir.path().join("curl")).unwrap();
+        assert_eq!(readable(), 1);
     }
 
     #[test]
