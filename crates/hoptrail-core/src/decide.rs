@@ -41,9 +41,12 @@ pub struct Candidates {
 /// What the policy says of a process.
 #[derive(Clone, Copy, Default)]
 pub struct Identity {
-    exe: Entry,
-    user: Entry,
-    cgroup: Entry,
+    /// Sets of the executable and the user, each for this process and, if it is the original one, as
+    /// such ([`Entry`] has the form).
+    exe: u64,
+    user: u64,
+    cgroup: u64,
+    members: u64,
 }
 
 impl Identity {
@@ -51,7 +54,7 @@ impl Identity {
     #[inline(always)]
     #[must_use]
     pub const fn members(&self) -> u64 {
-        self.exe.members | self.user.members | self.cgroup.members
+        self.members
     }
 }
 
@@ -177,23 +180,48 @@ pub fn classify<I: Image + ?Sized>(image: &I, flow: &Flow) -> Option<Candidates>
 /// Who connects, as far as the policy cares.
 #[inline(always)]
 pub fn identify<I: Image + ?Sized, P: Process>(image: &I, process: &P) -> Identity {
-    let flags = image.word(at::FLAGS);
-    let exe = if flags & flag::NEEDS_EXE != 0 {
+    let mut identity = Identity::default();
+    identify_exe(image, process, &mut identity);
+    identify_user(image, process, &mut identity);
+    identify_cgroup(image, process, &mut identity);
+    identity
+}
+
+/// The part of [`identify`] that asks for the executable. In parts because the kernel's stack is too
+/// small for all three in one frame.
+#[inline(always)]
+pub fn identify_exe<I: Image + ?Sized, P: Process>(image: &I, process: &P, into: &mut Identity) {
+    let entry = if image.word(at::FLAGS) & flag::NEEDS_EXE != 0 {
         exe_entry(image, process.exe())
     } else {
         miss(image, at::EXE)
     };
-    let user = if flags & flag::NEEDS_USER != 0 {
+    into.exe = entry.sets;
+    into.members |= entry.members;
+}
+
+/// The part of [`identify`] that asks for the user.
+#[inline(always)]
+pub fn identify_user<I: Image + ?Sized, P: Process>(image: &I, process: &P, into: &mut Identity) {
+    let entry = if image.word(at::FLAGS) & flag::NEEDS_USER != 0 {
         user_entry(image, process.uid())
     } else {
         miss(image, at::USER)
     };
-    let cgroup = if flags & flag::NEEDS_CGROUP != 0 {
+    into.user = entry.sets;
+    into.members |= entry.members;
+}
+
+/// The part of [`identify`] that asks for the cgroup.
+#[inline(always)]
+pub fn identify_cgroup<I: Image + ?Sized, P: Process>(image: &I, process: &P, into: &mut Identity) {
+    let entry = if image.word(at::FLAGS) & flag::NEEDS_CGROUP != 0 {
         cgroup_entry(image, process)
     } else {
         miss(image, at::CGROUP)
     };
-    Identity { exe, user, cgroup }
+    into.cgroup = entry.sets;
+    into.members |= entry.members;
 }
 
 #[inline(always)]
@@ -244,67 +272,117 @@ const fn highest(x: u64) -> u32 {
 /// Number of sets that are intersected.
 const DIMENSIONS: usize = 8;
 
-/// Walks the filters that match, in the order of asking.
-///
-/// Inside a provider the first filter that matches decides. A block ends the walk; a permit, and a
-/// redirect that may not happen, pass on to the next provider; the first redirect that may happen is
-/// taken, and the walk goes on only to find blocks, since a block of any provider refuses. That a
-/// listener is gone counts even when it is not its provider's turn: the next leg may not match.
-///
-/// `listening` says whether something listens at the address; `note` is told every outcome.
-#[inline(always)]
-pub fn decide<I: Image + ?Sized>(
-    image: &I,
-    flow: &Flow,
-    candidates: &Candidates,
-    identity: &Identity,
-    past: &Past,
-    mut listening: impl FnMut(u32, Endpoint) -> bool,
-    mut note: impl FnMut(u32, u32, Reason),
-) -> Verdict {
-    // Without a trail the connecting process is the original one (statement 62).
-    let (original_exe, original_user) = match past.origin {
-        Some(origin) => {
-            let flags = image.word(at::FLAGS);
-            (
-                if flags & flag::NEEDS_EXE != 0 {
-                    exe_entry(image, origin.exe)
-                } else {
-                    identity.exe
-                },
-                if flags & flag::NEEDS_USER != 0 {
-                    user_entry(image, origin.uid)
-                } else {
-                    identity.user
-                },
-            )
-        }
-        None => (identity.exe, identity.user),
-    };
-    let sets: [u32; DIMENSIONS] = [
-        candidates.sets[0],
-        candidates.sets[1],
-        candidates.sets[2],
-        identity.exe.set(),
-        identity.user.set(),
-        identity.cgroup.set(),
-        original_exe.original_set(),
-        original_user.original_set(),
-    ];
-    let summary = candidates.summary
-        & image.word(sets[3])
-        & image.word(sets[4])
-        & image.word(sets[5])
-        & image.word(sets[6])
-        & image.word(sets[7]);
-    let filters = image.word(at::FILTERS) as u32;
+/// A decision in the making: everything that is known of the connection, cut to what the walk needs.
+#[derive(Clone, Copy)]
+pub struct Walk {
+    sets: [u32; DIMENSIONS],
+    summary: u64,
+    visited: u64,
+    eligible: u64,
+    hops: u32,
+    filters: u32,
+    cursor: u32,
+    redirected: bool,
+    /// The answer, once [`Walk::run`] has run.
+    pub verdict: Verdict,
+}
 
-    let mut verdict = Verdict::NO_FILTER;
-    let mut redirected = false;
-    let mut cursor = 0u32;
-    // Each step leaves either a provider or a word of 64 filters behind.
-    image.repeat((MAX_PROVIDERS + MAX_FILTERS / 64) as u32, || {
-        let rest = if cursor < MAX_FILTERS as u32 { summary & !below(cursor / 64) } else { 0 };
+impl Walk {
+    /// Nothing known yet: for memory that [`Walk::prepare`] fills in.
+    #[inline(always)]
+    #[must_use]
+    pub const fn unprepared() -> Self {
+        Self {
+            sets: [at::EMPTY; DIMENSIONS],
+            summary: 0,
+            visited: 0,
+            eligible: 0,
+            hops: 0,
+            filters: 0,
+            cursor: 0,
+            redirected: false,
+            verdict: Verdict::NO_FILTER,
+        }
+    }
+
+    /// Brings together what is known.
+    #[inline(always)]
+    pub fn prepare<I: Image + ?Sized>(
+        &mut self,
+        image: &I,
+        candidates: &Candidates,
+        identity: &Identity,
+        past: &Past,
+    ) {
+        // Without a trail the connecting process is the original one (statement 62).
+        let (mut exe, mut user) = (identity.exe, identity.user);
+        if let Some(origin) = past.origin {
+            let flags = image.word(at::FLAGS);
+            if flags & flag::NEEDS_EXE != 0 {
+                exe = exe_entry(image, origin.exe).sets;
+            }
+            if flags & flag::NEEDS_USER != 0 {
+                user = user_entry(image, origin.uid).sets;
+            }
+        }
+        self.sets = [
+            candidates.sets[0],
+            candidates.sets[1],
+            candidates.sets[2],
+            image::own_set(identity.exe),
+            image::own_set(identity.user),
+            image::own_set(identity.cgroup),
+            image::original_set(exe),
+            image::original_set(user),
+        ];
+        self.summary = candidates.summary
+            & image.word(self.sets[3])
+            & image.word(self.sets[4])
+            & image.word(self.sets[5])
+            & image.word(self.sets[6])
+            & image.word(self.sets[7]);
+        self.visited = past.visited;
+        self.eligible = past.eligible;
+        self.hops = past.hops;
+        self.filters = image.word(at::FILTERS) as u32;
+        self.cursor = 0;
+        self.redirected = false;
+        self.verdict = Verdict::NO_FILTER;
+    }
+
+    /// Walks the filters that match, in the order of asking.
+    ///
+    /// Inside a provider the first filter that matches decides. A block ends the walk; a permit, and a
+    /// redirect that may not happen, pass on to the next provider; the first redirect that may happen
+    /// is taken, and the walk goes on only to find blocks, since a block of any provider refuses. That
+    /// a listener is gone counts even when it is not its provider's turn: the next leg may not match.
+    ///
+    /// `listening` says whether something listens at the address; `note` is told every outcome.
+    #[inline(always)]
+    pub fn run<I: Image + ?Sized>(
+        &mut self,
+        image: &I,
+        flow: &Flow,
+        mut listening: impl FnMut(u32, Endpoint) -> bool,
+        mut note: impl FnMut(u32, u32, Reason),
+    ) {
+        // Each step leaves either a provider or a word of 64 filters behind.
+        image.repeat((MAX_PROVIDERS + MAX_FILTERS / 64) as u32, || {
+            self.step(image, flow, &mut listening, &mut note)
+        });
+    }
+
+    /// One step; false when the walk is over.
+    #[inline(always)]
+    fn step<I: Image + ?Sized>(
+        &mut self,
+        image: &I,
+        flow: &Flow,
+        listening: &mut impl FnMut(u32, Endpoint) -> bool,
+        note: &mut impl FnMut(u32, u32, Reason),
+    ) -> bool {
+        let cursor = self.cursor;
+        let rest = if cursor < MAX_FILTERS as u32 { self.summary & !below(cursor / 64) } else { 0 };
         if rest == 0 {
             return false;
         }
@@ -312,25 +390,30 @@ pub fn decide<I: Image + ?Sized>(
         let mut bits = if w == cursor / 64 { !below(cursor) } else { u64::MAX };
         let mut d = 0;
         while d < DIMENSIONS {
-            bits &= image::set_word(image, sets[d], image.word(sets[d]), w);
+            bits &= image::set_word(image, self.sets[d], w);
             d += 1;
         }
         if bits == 0 {
-            cursor = (w + 1) * 64;
+            self.cursor = (w + 1) * 64;
             return true;
         }
         let filter = w * 64 + lowest(bits);
-        let description = image.word(filters + filter);
+        let description = image.word(self.filters + filter);
         let index = (description >> 8) as u32 & 63;
         let provider = ProviderAt::new(image, index);
-        cursor = provider.filters(image).1;
-
+        self.cursor = provider.filters(image).1;
         let outcome = match description as u8 {
             a if a == Action::Permit as u8 => Reason::FilterPermit,
             a if a == Action::Block as u8 => Reason::FilterBlock,
-            _ => redirect_outcome(image, flow, past, redirected, index, provider, &mut listening),
+            _ => self.redirect_outcome(image, flow, index, provider, listening),
         };
         note(index, filter, outcome);
+        self.take(index, filter, outcome)
+    }
+
+    /// Makes an outcome part of the answer; false when it is final.
+    #[inline(always)]
+    fn take(&mut self, index: u32, filter: u32, outcome: Reason) -> bool {
         let action = match outcome {
             Reason::FilterBlock | Reason::ListenerGoneBlock | Reason::TrailFull => Action::Block,
             Reason::FilterRedirect => Action::Redirect,
@@ -339,66 +422,81 @@ pub fn decide<I: Image + ?Sized>(
         // A redirect or block replaces what was noted before. Of permits the first says why, unless a
         // provider was passed over that should have had the connection.
         let bypassed = outcome as u8 == Reason::ListenerGoneBypass as u8
-            && verdict.reason as u8 != Reason::ListenerGoneBypass as u8;
-        let says_why = verdict.provider.is_none() || (bypassed && !redirected);
+            && self.verdict.reason as u8 != Reason::ListenerGoneBypass as u8;
+        let says_why = self.verdict.provider.is_none() || (bypassed && !self.redirected);
         if action as u8 != Action::Permit as u8 || says_why {
-            verdict = Verdict {
+            self.verdict = Verdict {
                 action,
                 reason: outcome,
                 provider: Some(index as u8),
                 filter: filter as u16,
             };
         }
-        redirected |= action as u8 == Action::Redirect as u8;
+        self.redirected |= action as u8 == Action::Redirect as u8;
         action as u8 != Action::Block as u8
-    });
-    verdict
+    }
+
+    /// What becomes of a matching redirect filter.
+    #[inline(always)]
+    fn redirect_outcome<I: Image + ?Sized>(
+        &self,
+        image: &I,
+        flow: &Flow,
+        index: u32,
+        provider: ProviderAt,
+        listening: &mut impl FnMut(u32, Endpoint) -> bool,
+    ) -> Reason {
+        let bit = 1u64 << (index & 63);
+        if self.visited & bit != 0 {
+            return Reason::AlreadyHandled;
+        }
+        if flow.remote.ip.is_many() {
+            return Reason::ManyReceivers;
+        }
+        let up = match provider.listener(image, flow.remote.ip.is_v4()) {
+            Some(listener) => {
+                if listener.port == flow.remote.port && listener.ip == flow.remote.ip.reached() {
+                    return Reason::OwnListener;
+                }
+                listening(index, listener)
+            }
+            None => false,
+        };
+        if !up {
+            return if provider.bypasses(image) {
+                Reason::ListenerGoneBypass
+            } else {
+                Reason::ListenerGoneBlock
+            };
+        }
+        if self.eligible & bit == 0 {
+            return Reason::RankedBefore;
+        }
+        if self.redirected {
+            return Reason::AnotherRedirected;
+        }
+        if self.hops >= MAX_HOPS as u32 {
+            return Reason::TrailFull;
+        }
+        Reason::FilterRedirect
+    }
 }
 
-/// What becomes of a matching redirect filter.
+/// [`Walk::prepare`] and [`Walk::run`].
 #[inline(always)]
-fn redirect_outcome<I: Image + ?Sized>(
+pub fn decide<I: Image + ?Sized>(
     image: &I,
     flow: &Flow,
+    candidates: &Candidates,
+    identity: &Identity,
     past: &Past,
-    redirected: bool,
-    index: u32,
-    provider: ProviderAt,
-    listening: &mut impl FnMut(u32, Endpoint) -> bool,
-) -> Reason {
-    let bit = 1u64 << (index & 63);
-    if past.visited & bit != 0 {
-        return Reason::AlreadyHandled;
-    }
-    if flow.remote.ip.is_many() {
-        return Reason::ManyReceivers;
-    }
-    let up = match provider.listener(image, flow.remote.ip.is_v4()) {
-        Some(listener) => {
-            if listener.port == flow.remote.port && listener.ip == flow.remote.ip.reached() {
-                return Reason::OwnListener;
-            }
-            listening(index, listener)
-        }
-        None => false,
-    };
-    if !up {
-        return if provider.bypasses(image) {
-            Reason::ListenerGoneBypass
-        } else {
-            Reason::ListenerGoneBlock
-        };
-    }
-    if past.eligible & bit == 0 {
-        return Reason::RankedBefore;
-    }
-    if redirected {
-        return Reason::AnotherRedirected;
-    }
-    if past.hops >= MAX_HOPS as u32 {
-        return Reason::TrailFull;
-    }
-    Reason::FilterRedirect
+    listening: impl FnMut(u32, Endpoint) -> bool,
+    note: impl FnMut(u32, u32, Reason),
+) -> Verdict {
+    let mut walk = Walk::unprepared();
+    walk.prepare(image, candidates, identity, past);
+    walk.run(image, flow, listening, note);
+    walk.verdict
 }
 
 /// The whole decision for a caller that has everything at hand: the unprivileged engine, `explain`,

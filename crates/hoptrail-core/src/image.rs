@@ -153,13 +153,10 @@ impl Image for alloc::vec::Vec<u64> {
     }
 }
 
-/// Word `w` (0 to 63) of the set at `set`, whose summary is `summary`.
+/// Word `w` (0 to 63) of the set at `set`, whose summary must have that bit.
 #[inline(always)]
-pub(crate) fn set_word<I: Image + ?Sized>(image: &I, set: u32, summary: u64, w: u32) -> u64 {
-    if summary & (1 << (w & 63)) == 0 {
-        return 0;
-    }
-    image.word(set + 1 + ones(summary & below(w)))
+pub(crate) fn set_word<I: Image + ?Sized>(image: &I, set: u32, w: u32) -> u64 {
+    image.word(set + 1 + ones(image.word(set) & below(w)))
 }
 
 /// The set of the greatest interval start that is not above `key`, which is compared by `above`.
@@ -230,20 +227,18 @@ pub struct Entry {
     pub found: bool,
 }
 
-impl Entry {
-    /// Set of filters whose condition on the connecting process holds.
-    #[inline(always)]
-    #[must_use]
-    pub const fn set(&self) -> u32 {
-        (self.sets & 0x7fff_ffff) as u32
-    }
+/// Of [`Entry::sets`]: filters whose condition on the connecting process holds.
+#[inline(always)]
+#[must_use]
+pub const fn own_set(sets: u64) -> u32 {
+    (sets & 0x7fff_ffff) as u32
+}
 
-    /// Set of filters whose condition on the original process holds.
-    #[inline(always)]
-    #[must_use]
-    pub const fn original_set(&self) -> u32 {
-        ((self.sets >> 31) & 0x7fff_ffff) as u32
-    }
+/// Of [`Entry::sets`]: filters whose condition on the original process holds.
+#[inline(always)]
+#[must_use]
+pub const fn original_set(sets: u64) -> u32 {
+    ((sets >> 31) & 0x7fff_ffff) as u32
 }
 
 /// Where a key belongs in a table of `mask + 1` slots.

@@ -20,6 +20,7 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
     pub const EVENTS: &str = "EVENTS";
     pub const TEMPLATE: &str = "TEMPLATE";
+    pub const GENERATION: &str = "GENERATION";
 }
 
 /// Entries of the table of context bytes; number 0 means none.
@@ -52,7 +53,7 @@ pub struct ExeKey {
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ExePath {
-    /// First byte of the path; 256 while it is being written.
+    /// First byte of the path; 0 while it is being written.
     pub start: u64,
     /// The path ends at 256; the rest is room that the verifier wants to see.
     pub bytes: [u8; 512],
