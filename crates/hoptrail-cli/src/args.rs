@@ -1,7 +1,8 @@
 //! The command line: the list of verbs, and what several of them share.
 
 use crate::{
-    check, cleanup, completions, daemon, demo, demo_parts, doctor, explain, flows, providers, reaper, reload, run,
+    check, cleanup, completions, daemon, demo, demo_parts, doctor, explain, flows, providers,
+    reaper, reload, run,
 };
 use clap::{Parser, Subcommand};
 use hoptrail_engine::config::DEFAULT_PATH;

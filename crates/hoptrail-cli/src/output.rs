@@ -26,6 +26,12 @@ pub(crate) fn stdout(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+/// Writes to standard error as it stands, without a line end.
+pub(crate) fn stderr(text: &str) {
+    let mut out = anstream::stderr().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 /// Writes a line to standard error: `hoptrail: message`.
 pub(crate) fn error(message: impl std::fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "{} {message}", paint(BAD, "hoptrail:"));

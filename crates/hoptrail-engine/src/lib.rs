@@ -5,5 +5,6 @@ pub mod engine;
 pub mod event;
 pub mod host;
 pub mod kernel;
+pub mod trails;
 
 pub use engine::{Engine, EngineError};

@@ -4,6 +4,7 @@
 use super::cgroup2::Mount;
 use super::hooks;
 use crate::EngineError;
+use crate::kernel::HOOKS;
 use nix::sys::resource::{Resource, getrlimit};
 use serde::Serialize;
 use std::fs;
@@ -55,12 +56,12 @@ pub fn ready() -> Result<(), EngineError> {
         .map_or(Ok(()), |check| Err(EngineError::new(format!("{} ({})", check.message, check.id))))
 }
 
-/// HT-D009: programs of others on the hooks, which are never touched. `ours` tells our own by name.
+/// HT-D009: programs of others on the hooks, which are never touched.
 #[must_use]
-pub fn foreign(ours: &dyn Fn(&str) -> bool) -> (Check, Vec<hooks::Attached>) {
+pub fn foreign() -> (Check, Vec<hooks::Attached>) {
     let cgroups = Mount::find().map(|mount| mount.search(&|_| true)).unwrap_or_default();
     let mut found = hooks::attached(&cgroups);
-    found.retain(|program| !ours(&program.name));
+    found.retain(|program| !program.ours);
     let result = if found.is_empty() {
         Ok("no programs of others on the same hooks".to_owned())
     } else {
@@ -209,7 +210,7 @@ fn bpf_found() -> Found {
 fn hook_types() -> Check {
     let missing = Mount::find().ok().and_then(|mount| hooks::missing(mount.root()).ok());
     let found = match missing {
-        Some(missing) if missing.is_empty() => Ok(format!("all {} are there", hooks::HOOKS.len())),
+        Some(missing) if missing.is_empty() => Ok(format!("all {} are there", HOOKS.len())),
         Some(missing) => failure(format!(
             "the kernel lacks the cgroup hooks {}: use one built with CONFIG_CGROUP_BPF=y, version 6.1 or later",
             missing.join(", ")

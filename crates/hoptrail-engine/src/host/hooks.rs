@@ -1,7 +1,10 @@
 //! Which programs sit on the cgroup hooks that Hoptrail uses, its own and those of others. Nothing is changed.
 #![expect(unsafe_code, reason = "BPF_PROG_QUERY has no safe wrapper")]
 
-use aya::programs::loaded_programs;
+use crate::kernel::HOOKS;
+use aya::maps::MapInfo;
+use aya::programs::{ProgramInfo, loaded_programs};
+use hoptrail_core::shared::map;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -11,22 +14,6 @@ use std::path::{Path, PathBuf};
 const BPF_PROG_QUERY: libc::c_long = 16;
 /// More programs than one hook of one cgroup can have (the kernel's BPF_CGROUP_MAX_PROGS is 64).
 const MOST: usize = 64;
-
-/// The hooks, with the kernel's `bpf_attach_type` and the kernel version that brought each.
-pub const HOOKS: &[(&str, u32)] = &[
-    ("connect4", 10),
-    ("connect6", 11),
-    ("sendmsg4", 14),
-    ("sendmsg6", 15),
-    ("recvmsg4", 19),
-    ("recvmsg6", 20),
-    ("getsockopt", 21),
-    ("setsockopt", 22),
-    ("getpeername4", 29),
-    ("getpeername6", 30),
-    ("sock_ops", 3),
-    ("sock_release", 34),
-];
 
 /// A program on a hook.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -39,6 +26,8 @@ pub struct Attached {
     pub hook: &'static str,
     /// The cgroup's directory.
     pub cgroup: PathBuf,
+    /// Whether it is a Hoptrail's.
+    pub ours: bool,
 }
 
 /// `struct { ... } query` of `union bpf_attr`, as far as every kernel from 6.1 on reads it.
@@ -100,21 +89,31 @@ pub fn missing(cgroup: &Path) -> io::Result<Vec<&'static str>> {
 /// Every program on our hooks at any of `cgroups`.
 #[must_use]
 pub fn attached(cgroups: &[PathBuf]) -> Vec<Attached> {
-    let names = names();
+    let known: HashMap<u32, ProgramInfo> =
+        loaded_programs().flatten().map(|info| (info.id(), info)).collect();
     let mut found = Vec::new();
     for cgroup in cgroups {
         let Ok(dir) = File::open(cgroup) else { continue };
         for &(hook, attach_type) in HOOKS {
             for id in query(&dir, attach_type).unwrap_or_default() {
-                let name = names.get(&id).cloned().unwrap_or_default();
-                found.push(Attached { id, name, hook, cgroup: cgroup.clone() });
+                let info = known.get(&id);
+                let name = info.and_then(|info| info.name_as_str()).unwrap_or_default().to_owned();
+                let ours = name == hook && info.is_some_and(has_our_map);
+                found.push(Attached { id, name, hook, cgroup: cgroup.clone(), ours });
             }
         }
     }
     found
 }
 
-fn names() -> HashMap<u32, String> {
-    let programs = loaded_programs().flatten();
-    programs.map(|info| (info.id(), info.name_as_str().unwrap_or_default().to_owned())).collect()
+/// The names of programs are too common to tell whose they are; every one of ours uses one of these maps.
+fn has_our_map(info: &ProgramInfo) -> bool {
+    let ids = info.map_ids().ok().flatten().unwrap_or_default();
+    let mut maps = ids.into_iter().filter_map(|id| MapInfo::from_id(id).ok());
+    maps.any(|info| {
+        matches!(
+            info.name_as_str(),
+            Some(map::TUPLES | map::LINKS | map::FLOW_TRAILS | map::POLICY | map::TEMPLATE)
+        )
+    })
 }
