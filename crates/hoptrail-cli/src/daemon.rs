@@ -8,6 +8,7 @@ use crate::notify;
 use crate::rundir::{DEFAULT_RUN_DIR, RunDir};
 use crate::steward::Steward;
 use crate::wrap::Signals;
+use hoptrail_engine::host::doctor;
 use hoptrail_engine::kernel::DEFAULT_PINS;
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ pub(crate) fn run(args: &DaemonArgs) -> ExitCode {
 }
 
 fn serve(args: &DaemonArgs) -> Result<(), Failure> {
+    doctor::ready()?;
     let signals = Signals::take(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     let dir = RunDir::at(&args.run_dir);
     let _lock = dir.lock()?;

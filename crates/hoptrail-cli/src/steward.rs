@@ -76,9 +76,10 @@ impl<'a> Steward<'a> {
             names: Names::default(),
             watcher,
         };
-        let former = dir.state()?;
+        // A state that cannot be read is that of another version: then whatever runs is taken over.
+        let former = dir.state().unwrap_or(None);
         steward.switch_proxies(&config, former.as_ref())?;
-        steward.adopt(config, &resolution, generation)?;
+        steward.adopt(config, &resolution, generation);
         Ok(steward)
     }
 
@@ -95,6 +96,7 @@ impl<'a> Steward<'a> {
                     self.generation
                 );
                 self.say(Level::Error, kept);
+                self.remove_others(&self.config);
             }
         }
         notify::ready(&self.summary());
@@ -156,42 +158,55 @@ impl<'a> Steward<'a> {
         let config = Config::load(&self.args.config.config)?;
         let commands = make_cgroups(&config, &self.cgroup, &self.mount)?;
         let resolution = resolve(&config, &commands)?;
-        // Where members live is attached first: seen without need harms nothing, unseen would.
-        members::attach(&mut self.engine, &config, &self.mount, self.cgroup.path())?;
-        let generation = self.engine.load_policy(&resolution.resolved)?;
+        self.switch_policy(&config, &resolution)?;
         self.switch_proxies(&config, None)?;
-        self.adopt(config, &resolution, generation)?;
-        Ok(generation)
+        self.adopt(config, &resolution, self.generation);
+        Ok(self.generation)
     }
 
     fn resolve_again(&mut self) -> Result<(), Failure> {
         let commands = make_cgroups(&self.config, &self.cgroup, &self.mount)?;
         let resolution = resolve(&self.config, &commands)?;
-        self.watcher = watch(&resolution)?;
-        members::attach(&mut self.engine, &self.config, &self.mount, self.cgroup.path())?;
-        self.generation = self.engine.load_policy(&resolution.resolved)?;
+        let config = std::mem::take(&mut self.config);
+        let switched = self.switch_policy(&config, &resolution);
+        self.config = config;
+        switched?;
         for warning in &resolution.warnings {
             self.say(Level::Warning, warning);
         }
         self.say(Level::Info, format!("executables or cgroups have changed: {}", self.summary()));
-        self.dir.save(&self.state())
+        self.save();
+        Ok(())
+    }
+
+    /// Everything that can fail comes before the switch, so that a failure means the old policy.
+    fn switch_policy(&mut self, config: &Config, resolution: &Resolution) -> Result<(), Failure> {
+        let watcher = watch(resolution)?;
+        // Where members live is attached first: seen without need harms nothing, unseen would.
+        members::attach(&mut self.engine, config, &self.mount, self.cgroup.path())?;
+        self.generation = self.engine.load_policy(&resolution.resolved)?;
+        self.watcher = watcher;
+        Ok(())
     }
 
     /// Makes `config` the one in force, now that kernel and proxies have it.
-    fn adopt(
-        &mut self,
-        config: Config,
-        resolution: &Resolution,
-        generation: u64,
-    ) -> Result<(), Failure> {
+    fn adopt(&mut self, config: Config, resolution: &Resolution, generation: u64) {
         for warning in config.warnings.iter().chain(&resolution.warnings) {
             self.say(Level::Warning, warning);
         }
         self.names.add(&config);
-        self.watcher = watch(resolution)?;
         self.config = config;
         self.generation = generation;
-        self.dir.save(&self.state())
+        self.save();
+    }
+
+    fn save(&self) {
+        if let Err(failure) = self.dir.save(&self.state()) {
+            self.say(
+                Level::Warning,
+                format!("{failure}; `providers` will not show what is in force"),
+            );
+        }
     }
 
     /// Keeps the proxies whose command is the same, ends those that are not wanted any more, and adds the new ones.
