@@ -3,10 +3,11 @@
 use crate::ctx::{ALLOW, Sock, SockAddr, refuse};
 use crate::issue::{self, Issued};
 use crate::maps::{self, Peer, SockState};
+use crate::phases::ht_classify;
 use crate::policy::{KernelImage, repeat};
-use crate::task;
 use crate::verdict::{Carried, Judged, Leg, judge, reached, redirected, refusal};
-use hoptrail_core::decide::{Verdict, classify};
+use crate::{adopt, task};
+use hoptrail_core::decide::{Flow, Walk};
 use hoptrail_core::image::{Action, ProviderAt};
 use hoptrail_core::reason::Reason;
 use hoptrail_core::shared::Counter;
@@ -14,56 +15,64 @@ use hoptrail_core::{Endpoint, Protocol};
 
 #[inline(always)]
 pub fn run(ctx: SockAddr) -> i32 {
-    let (Some(protocol), Some(image), Some(sk)) =
-        (ctx.protocol(), KernelImage::current(), ctx.sock())
-    else {
+    let (Some(protocol), Some(sk)) = (ctx.protocol(), ctx.sock()) else {
         return ALLOW;
     };
-    let leg = Leg { ctx, sk, protocol, remote: ctx.address() };
+    let leg = Leg { ctx, sk, flow: Flow { protocol, remote: ctx.address() } };
     let state = maps::sock_state(sk);
-    let Some(candidates) = classify(&image, &leg.flow()) else {
+    let mut walk = Walk::new();
+    if ht_classify(&mut walk, &leg.flow) == 0 {
         if !state.is_null() {
             issue::forget(state);
-            reached(&leg, image, Verdict::NO_FILTER, Carried::declared(&leg, state));
+            reached(&leg, &Judged::of(Carried::declared(&leg, state)));
         }
         return ALLOW;
-    };
+    }
     maps::count(Counter::Considered);
     issue::forget(state);
-    let mut judged = Judged::of(Carried::declared(&leg, state));
-    judge(&leg, image, &candidates, &mut judged);
-    let outcome = match judged.verdict.action {
+    let mut judged = judge(&leg, &mut walk, Carried::declared(&leg, state));
+    let done = match judged.verdict.action {
         Action::Permit => {
-            reached(&leg, image, judged.verdict, judged.carried);
-            return ALLOW;
+            reached(&leg, &judged);
+            true
         }
-        Action::Block => Err(judged.verdict.reason),
-        Action::Redirect => redirect(&leg, image, &judged),
+        Action::Block => false,
+        Action::Redirect => {
+            let applied = redirect(&leg, &mut judged);
+            if applied {
+                redirected(&leg, &judged);
+            }
+            applied
+        }
     };
-    match outcome {
-        Ok(()) => ALLOW,
-        Err(reason) => refuse(refusal(&leg, image, &judged, reason)),
-    }
+    if done { ALLOW } else { refuse(refusal(&leg, &judged)) }
 }
 
-#[inline(always)]
-fn redirect(leg: &Leg, image: KernelImage, judged: &Judged) -> Result<(), Reason> {
+/// Applies the redirect; false, with the reason in the verdict, when it cannot be.
+#[inline(never)]
+fn redirect(leg: &Leg, judged: &mut Judged) -> bool {
+    let Some(image) = KernelImage::current() else {
+        return judged.fail(Reason::NoPolicy);
+    };
     let index = judged.verdict.provider.unwrap_or(0) as u32;
-    let v4 = leg.remote.ip.is_v4();
-    let to = ProviderAt::new(&image, index).listener(&image, v4).ok_or(Reason::ListenerGoneBlock)?;
+    let v4 = leg.remote().ip.is_v4();
+    let Some(to) = ProviderAt::new(&image, index).listener(&image, v4) else {
+        return judged.fail(Reason::ListenerGoneBlock);
+    };
     let state = maps::make_sock_state(leg.sk);
     if state.is_null() {
-        return Err(Reason::TableFull);
+        return judged.fail(Reason::TableFull);
     }
-    let udp = leg.protocol as u8 == Protocol::Udp as u8;
+    let udp = leg.protocol() as u8 == Protocol::Udp as u8;
     if udp && leg.sk.local().port == 0 && !bind_somewhere(leg) {
-        return Err(Reason::NoPort);
+        return judged.fail(Reason::NoPort);
     }
     let mut issued = Issued::to(to);
-    if !issue::issue(leg, image, judged, &mut issued) {
-        return Err(Reason::TableFull);
+    if !issue::issue(leg, judged, &mut issued) {
+        return judged.fail(Reason::TableFull);
     }
-    issue::mark(state, leg.remote, &issued);
+    adopt::remember(leg, &issued);
+    issue::mark(state, leg.remote(), &issued);
     if udp {
         link_flow(leg, leg.sk, state, &issued);
     }
@@ -71,9 +80,8 @@ fn redirect(leg: &Leg, image: KernelImage, judged: &Judged) -> Result<(), Reason
         leg.ctx.unbind_device();
     }
     leg.ctx.set_address(to);
-    maps::count(Counter::Redirected);
-    redirected(leg, image, judged, &issued);
-    Ok(())
+    judged.carried.trail = issued.trail;
+    true
 }
 
 /// A connected UDP socket gets its port only after this hook; the proxy will know the flow by it.

@@ -1,13 +1,15 @@
-//! Access to the hooks' contexts. The verifier allows only certain widths, and rustc merges
-//! neighbouring stores into one that it refuses: every access here is volatile.
+//! Access to the hooks' contexts. The verifier allows only certain widths at constant offsets, but the
+//! compiler merges neighbouring accesses, and computes the address of one of two fields instead of
+//! reading either: every access here is one instruction of our own.
 
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr, bpf_sock_ops, bpf_sockopt, sockaddr};
 use aya_ebpf::helpers::generated::{
     bpf_bind, bpf_get_netns_cookie, bpf_set_retval, bpf_setsockopt, bpf_sk_lookup_tcp,
     bpf_sk_lookup_udp, bpf_sk_release, bpf_sock_ops_cb_flags_set,
 };
+use core::arch::asm;
 use core::ffi::c_void;
-use core::ptr::{addr_of, addr_of_mut};
+use core::mem::offset_of;
 use hoptrail_core::{Endpoint, Ip, Protocol};
 
 /// Let the call go on.
@@ -30,16 +32,61 @@ pub enum Family {
     V6,
 }
 
+/// Reads the 32-bit field at byte `AT` of a context or socket.
 #[inline(always)]
-fn get<T: Copy>(field: *const T) -> T {
-    // SAFETY: every caller passes a field of a context that the kernel handed to this program.
-    unsafe { field.read_volatile() }
+fn get<const AT: usize>(base: *const c_void) -> u32 {
+    let value: u64;
+    // SAFETY: every caller passes a context or socket that the kernel handed to this program, and the
+    // offset of one of its fields; the verifier checks both.
+    unsafe {
+        asm!("{v} = *(u32 *)({b} + {at})", v = lateout(reg) value, b = in(reg) base, at = const AT,
+            options(nostack));
+    }
+    value as u32
 }
 
+/// Reads the pointer at byte `AT` of a context.
 #[inline(always)]
-fn put<T>(field: *mut T, value: T) {
-    // SAFETY: as in `get`; the fields passed are those that the hook may write.
-    unsafe { field.write_volatile(value) }
+fn get_pointer<const AT: usize, T>(base: *const c_void) -> *mut T {
+    let value: *mut T;
+    // SAFETY: as in `get`.
+    unsafe {
+        asm!("{v} = *(u64 *)({b} + {at})", v = lateout(reg) value, b = in(reg) base, at = const AT,
+            options(nostack));
+    }
+    value
+}
+
+/// Writes the 32-bit field at byte `AT` of a context.
+#[inline(always)]
+fn put<const AT: usize>(base: *mut c_void, value: u32) {
+    // SAFETY: as in `get`; the fields are those that the hook may write.
+    unsafe {
+        asm!("*(u32 *)({b} + {at}) = {v}", v = in(reg) u64::from(value), b = in(reg) base,
+            at = const AT, options(nostack));
+    }
+}
+
+/// The four words of the IPv6 address at byte `AT`.
+macro_rules! get_ip6 {
+    ($base:expr, $at:expr) => {
+        [
+            get::<{ $at }>($base),
+            get::<{ $at + 4 }>($base),
+            get::<{ $at + 8 }>($base),
+            get::<{ $at + 12 }>($base),
+        ]
+    };
+}
+
+macro_rules! put_ip6 {
+    ($base:expr, $at:expr, $words:expr) => {{
+        let words = $words;
+        put::<{ $at }>($base, words[0]);
+        put::<{ $at + 4 }>($base, words[1]);
+        put::<{ $at + 8 }>($base, words[2]);
+        put::<{ $at + 12 }>($base, words[3]);
+    }};
 }
 
 /// Refuses the system call with `errno`.
@@ -48,6 +95,13 @@ pub fn refuse(errno: i32) -> i32 {
     // SAFETY: a plain helper call; available to connect, sendmsg and sockopt hooks.
     unsafe { bpf_set_retval(-errno) };
     REFUSE
+}
+
+/// The address of the right family. Both are read before: given the choice, the compiler would compute
+/// the field's address instead, and the verifier refuses computed addresses in a context.
+#[inline(always)]
+fn choose(v6: bool, short: u32, long: [u32; 4]) -> Ip {
+    if v6 { Ip::from_words(long) } else { Ip::from_v4_word(short) }
 }
 
 /// A socket.
@@ -67,13 +121,13 @@ impl Sock {
 
     #[inline(always)]
     fn is_v6(self) -> bool {
-        get(unsafe { addr_of!((*self.0).family) }) == AF_INET6 as u32
+        get::<{ offset_of!(bpf_sock, family) }>(self.0.cast()) == AF_INET6 as u32
     }
 
     /// The transport, or `None` for what Hoptrail does not redirect.
     #[inline(always)]
     pub fn protocol(self) -> Option<Protocol> {
-        match get(unsafe { addr_of!((*self.0).protocol) }) {
+        match get::<{ offset_of!(bpf_sock, protocol) }>(self.0.cast()) {
             6 => Some(Protocol::Tcp),
             17 => Some(Protocol::Udp),
             _ => None,
@@ -83,45 +137,29 @@ impl Sock {
     /// TCP state number.
     #[inline(always)]
     pub fn state(self) -> u32 {
-        get(unsafe { addr_of!((*self.0).state) })
+        get::<{ offset_of!(bpf_sock, state) }>(self.0.cast())
     }
 
     /// Interface index that the socket is bound to; 0 for none.
     #[inline(always)]
     pub fn device(self) -> u32 {
-        get(unsafe { addr_of!((*self.0).bound_dev_if) })
+        get::<{ offset_of!(bpf_sock, bound_dev_if) }>(self.0.cast())
     }
 
     #[inline(always)]
     pub fn local(self) -> Endpoint {
-        let port = get(unsafe { addr_of!((*self.0).src_port) }) as u16;
-        let ip = if self.is_v6() {
-            Ip::from_words([
-                get(unsafe { addr_of!((*self.0).src_ip6[0]) }),
-                get(unsafe { addr_of!((*self.0).src_ip6[1]) }),
-                get(unsafe { addr_of!((*self.0).src_ip6[2]) }),
-                get(unsafe { addr_of!((*self.0).src_ip6[3]) }),
-            ])
-        } else {
-            Ip::from_v4_word(get(unsafe { addr_of!((*self.0).src_ip4) }))
-        };
-        Endpoint::new(ip, port)
+        let port = get::<{ offset_of!(bpf_sock, src_port) }>(self.0.cast()) as u16;
+        let v4 = get::<{ offset_of!(bpf_sock, src_ip4) }>(self.0.cast());
+        let v6 = get_ip6!(self.0.cast(), offset_of!(bpf_sock, src_ip6));
+        Endpoint::new(choose(self.is_v6(), v4, v6), port)
     }
 
     #[inline(always)]
     pub fn remote(self) -> Endpoint {
-        let port = u16::from_be(get(unsafe { addr_of!((*self.0).dst_port) }));
-        let ip = if self.is_v6() {
-            Ip::from_words([
-                get(unsafe { addr_of!((*self.0).dst_ip6[0]) }),
-                get(unsafe { addr_of!((*self.0).dst_ip6[1]) }),
-                get(unsafe { addr_of!((*self.0).dst_ip6[2]) }),
-                get(unsafe { addr_of!((*self.0).dst_ip6[3]) }),
-            ])
-        } else {
-            Ip::from_v4_word(get(unsafe { addr_of!((*self.0).dst_ip4) }))
-        };
-        Endpoint::new(ip, port)
+        let port = u16::from_be(get::<{ offset_of!(bpf_sock, dst_port) }>(self.0.cast()) as u16);
+        let v4 = get::<{ offset_of!(bpf_sock, dst_ip4) }>(self.0.cast());
+        let v6 = get_ip6!(self.0.cast(), offset_of!(bpf_sock, dst_ip6));
+        Endpoint::new(choose(self.is_v6(), v4, v6), port)
     }
 }
 
@@ -138,20 +176,28 @@ impl SockAddr {
         Self { raw, family }
     }
 
+    /// Where the family does not matter.
     #[inline(always)]
-    pub fn sock(self) -> Option<Sock> {
-        Sock::new(get(unsafe { addr_of!((*self.raw).__bindgen_anon_1.sk) }))
+    pub fn plain(raw: *mut bpf_sock_addr) -> Self {
+        Self { raw, family: Family::V4 }
     }
 
     #[inline(always)]
-    pub fn family(self) -> Family {
-        self.family
+    pub fn raw(self) -> *mut bpf_sock_addr {
+        self.raw
+    }
+
+    #[inline(always)]
+    pub fn sock(self) -> Option<Sock> {
+        Sock::new(get_pointer::<{ offset_of!(bpf_sock_addr, __bindgen_anon_1) }, _>(
+            self.raw.cast(),
+        ))
     }
 
     /// The transport; a multipath TCP socket asks here as itself and falls back to TCP on loopback.
     #[inline(always)]
     pub fn protocol(self) -> Option<Protocol> {
-        match get(unsafe { addr_of!((*self.raw).protocol) }) {
+        match get::<{ offset_of!(bpf_sock_addr, protocol) }>(self.raw.cast()) {
             6 | IPPROTO_MPTCP => Some(Protocol::Tcp),
             17 => Some(Protocol::Udp),
             _ => None,
@@ -161,15 +207,15 @@ impl SockAddr {
     /// The address in the call: where it goes, or whence it came.
     #[inline(always)]
     pub fn address(self) -> Endpoint {
-        let port = u16::from_be(get(unsafe { addr_of!((*self.raw).user_port) }) as u16);
+        let port =
+            u16::from_be(get::<{ offset_of!(bpf_sock_addr, user_port) }>(self.raw.cast()) as u16);
         let ip = match self.family {
-            Family::V4 => Ip::from_v4_word(get(unsafe { addr_of!((*self.raw).user_ip4) })),
-            Family::V6 => Ip::from_words([
-                get(unsafe { addr_of!((*self.raw).user_ip6[0]) }),
-                get(unsafe { addr_of!((*self.raw).user_ip6[1]) }),
-                get(unsafe { addr_of!((*self.raw).user_ip6[2]) }),
-                get(unsafe { addr_of!((*self.raw).user_ip6[3]) }),
-            ]),
+            Family::V4 => {
+                Ip::from_v4_word(get::<{ offset_of!(bpf_sock_addr, user_ip4) }>(self.raw.cast()))
+            }
+            Family::V6 => {
+                Ip::from_words(get_ip6!(self.raw.cast(), offset_of!(bpf_sock_addr, user_ip6)))
+            }
         };
         Endpoint::new(ip, port)
     }
@@ -178,29 +224,30 @@ impl SockAddr {
     #[inline(always)]
     pub fn set_address(self, endpoint: Endpoint) {
         match self.family {
-            Family::V4 => put(unsafe { addr_of_mut!((*self.raw).user_ip4) }, endpoint.ip.v4_word()),
+            Family::V4 => put::<{ offset_of!(bpf_sock_addr, user_ip4) }>(
+                self.raw.cast(),
+                endpoint.ip.v4_word(),
+            ),
             Family::V6 => {
-                let words = endpoint.ip.words();
-                put(unsafe { addr_of_mut!((*self.raw).user_ip6[0]) }, words[0]);
-                put(unsafe { addr_of_mut!((*self.raw).user_ip6[1]) }, words[1]);
-                put(unsafe { addr_of_mut!((*self.raw).user_ip6[2]) }, words[2]);
-                put(unsafe { addr_of_mut!((*self.raw).user_ip6[3]) }, words[3]);
+                put_ip6!(self.raw.cast(), offset_of!(bpf_sock_addr, user_ip6), endpoint.ip.words());
             }
         }
-        put(unsafe { addr_of_mut!((*self.raw).user_port) }, endpoint.port.to_be() as u32);
+        put::<{ offset_of!(bpf_sock_addr, user_port) }>(
+            self.raw.cast(),
+            endpoint.port.to_be() as u32,
+        );
     }
 
     /// In a sendmsg hook: the source address of this datagram; unspecified when the kernel chooses.
     #[inline(always)]
     pub fn source(self) -> Ip {
         match self.family {
-            Family::V4 => Ip::from_v4_word(get(unsafe { addr_of!((*self.raw).msg_src_ip4) })),
-            Family::V6 => Ip::from_words([
-                get(unsafe { addr_of!((*self.raw).msg_src_ip6[0]) }),
-                get(unsafe { addr_of!((*self.raw).msg_src_ip6[1]) }),
-                get(unsafe { addr_of!((*self.raw).msg_src_ip6[2]) }),
-                get(unsafe { addr_of!((*self.raw).msg_src_ip6[3]) }),
-            ]),
+            Family::V4 => {
+                Ip::from_v4_word(get::<{ offset_of!(bpf_sock_addr, msg_src_ip4) }>(self.raw.cast()))
+            }
+            Family::V6 => {
+                Ip::from_words(get_ip6!(self.raw.cast(), offset_of!(bpf_sock_addr, msg_src_ip6)))
+            }
         }
     }
 
@@ -208,13 +255,11 @@ impl SockAddr {
     #[inline(always)]
     pub fn set_source(self, ip: Ip) {
         match self.family {
-            Family::V4 => put(unsafe { addr_of_mut!((*self.raw).msg_src_ip4) }, ip.v4_word()),
+            Family::V4 => {
+                put::<{ offset_of!(bpf_sock_addr, msg_src_ip4) }>(self.raw.cast(), ip.v4_word())
+            }
             Family::V6 => {
-                let words = ip.words();
-                put(unsafe { addr_of_mut!((*self.raw).msg_src_ip6[0]) }, words[0]);
-                put(unsafe { addr_of_mut!((*self.raw).msg_src_ip6[1]) }, words[1]);
-                put(unsafe { addr_of_mut!((*self.raw).msg_src_ip6[2]) }, words[2]);
-                put(unsafe { addr_of_mut!((*self.raw).msg_src_ip6[3]) }, words[3]);
+                put_ip6!(self.raw.cast(), offset_of!(bpf_sock_addr, msg_src_ip6), ip.words());
             }
         }
     }
@@ -224,36 +269,25 @@ impl SockAddr {
         unsafe { bpf_get_netns_cookie(self.raw.cast()) }
     }
 
-    /// Whether a TCP socket listens, or a UDP socket is bound, at `at` in this network namespace.
+    /// Whether a TCP socket listens, or a UDP socket is bound, at the address in `tuple` in this network
+    /// namespace.
     #[inline(always)]
-    pub fn listening(self, protocol: Protocol, at: Endpoint) -> bool {
-        let mut tuple = LookupTuple::default();
-        let words = at.ip.words();
-        let port = at.port.to_be();
-        let size = if at.ip.is_v4() {
-            tuple.v4(words[3], port);
-            12
-        } else {
-            tuple.v6(words, port);
-            36
-        };
-        let tuple = (&raw mut tuple).cast();
+    pub fn listening(self, protocol: Protocol, tuple: &mut LookupTuple, v4: bool) -> bool {
+        let size = if v4 { 12 } else { 36 };
+        let tuple = (&raw mut *tuple).cast();
         let ctx = self.raw.cast();
-        if protocol as u32 == Protocol::Tcp as u32 {
-            let sk = unsafe { bpf_sk_lookup_tcp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0) };
-            if sk.is_null() {
-                return false;
-            }
-            let listens = get(unsafe { addr_of!((*sk).state) }) == TCP_LISTEN;
-            unsafe { bpf_sk_release(sk.cast()) };
-            return listens;
-        }
-        let sk = unsafe { bpf_sk_lookup_udp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0) };
+        let tcp = protocol as u32 == Protocol::Tcp as u32;
+        let sk = if tcp {
+            unsafe { bpf_sk_lookup_tcp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0) }
+        } else {
+            unsafe { bpf_sk_lookup_udp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0) }
+        };
         if sk.is_null() {
             return false;
         }
+        let state = get::<{ offset_of!(bpf_sock, state) }>(sk.cast());
         unsafe { bpf_sk_release(sk.cast()) };
-        true
+        !tcp || state == TCP_LISTEN
     }
 
     /// Binds the socket to a local port; only in connect hooks.
@@ -281,25 +315,27 @@ impl SockAddr {
 }
 
 /// `struct bpf_sock_tuple` for a lookup by destination alone.
-#[derive(Default)]
 #[repr(C)]
-struct LookupTuple([u32; 9]);
+pub struct LookupTuple([u32; 9]);
 
 impl LookupTuple {
+    /// To the address in these two words, which is IPv4 if `v4`, and `port`.
     #[inline(always)]
-    fn v4(&mut self, address: u32, port: u16) {
-        // saddr, daddr, sport | dport << 16.
-        self.0[1] = address;
-        self.0[2] = (port as u32) << 16;
-    }
-
-    #[inline(always)]
-    fn v6(&mut self, address: [u32; 4], port: u16) {
-        self.0[4] = address[0];
-        self.0[5] = address[1];
-        self.0[6] = address[2];
-        self.0[7] = address[3];
-        self.0[8] = (port as u32) << 16;
+    pub fn to(high: u64, low: u64, port: u16, v4: bool) -> Self {
+        let ports = (port.to_be() as u32) << 16;
+        let mut tuple = Self([0; 9]);
+        // IPv4: saddr, daddr, sport | dport << 16. IPv6: the addresses take four words each.
+        if v4 {
+            tuple.0[1] = (low >> 32) as u32;
+            tuple.0[2] = ports;
+        } else {
+            tuple.0[4] = high as u32;
+            tuple.0[5] = (high >> 32) as u32;
+            tuple.0[6] = low as u32;
+            tuple.0[7] = (low >> 32) as u32;
+            tuple.0[8] = ports;
+        }
+        tuple
     }
 }
 
@@ -315,18 +351,18 @@ impl SockOps {
 
     #[inline(always)]
     pub fn operation(self) -> u32 {
-        get(unsafe { addr_of!((*self.0).op) })
+        get::<{ offset_of!(bpf_sock_ops, op) }>(self.0.cast())
     }
 
     /// For a state change: the new TCP state.
     #[inline(always)]
     pub fn new_state(self) -> u32 {
-        get(unsafe { addr_of!((*self.0).__bindgen_anon_1.args[1]) })
+        get::<{ offset_of!(bpf_sock_ops, __bindgen_anon_1) + 4 }>(self.0.cast())
     }
 
     #[inline(always)]
     pub fn sock(self) -> Option<Sock> {
-        Sock::new(get(unsafe { addr_of!((*self.0).__bindgen_anon_2.sk) }))
+        Sock::new(get_pointer::<{ offset_of!(bpf_sock_ops, __bindgen_anon_2) }, _>(self.0.cast()))
     }
 
     #[inline(always)]
@@ -336,49 +372,35 @@ impl SockOps {
 
     #[inline(always)]
     fn is_v6(self) -> bool {
-        get(unsafe { addr_of!((*self.0).family) }) == AF_INET6 as u32
+        get::<{ offset_of!(bpf_sock_ops, family) }>(self.0.cast()) == AF_INET6 as u32
     }
 
     /// Local end. `v4` says that the connection is IPv4, also on an IPv6 socket: while it connects,
     /// only the IPv4 fields of such a socket are filled in.
     #[inline(always)]
     pub fn local(self, v4: bool) -> Endpoint {
-        let port = get(unsafe { addr_of!((*self.0).local_port) }) as u16;
-        let ip = if v4 || !self.is_v6() {
-            Ip::from_v4_word(get(unsafe { addr_of!((*self.0).local_ip4) }))
-        } else {
-            Ip::from_words([
-                get(unsafe { addr_of!((*self.0).local_ip6[0]) }),
-                get(unsafe { addr_of!((*self.0).local_ip6[1]) }),
-                get(unsafe { addr_of!((*self.0).local_ip6[2]) }),
-                get(unsafe { addr_of!((*self.0).local_ip6[3]) }),
-            ])
-        };
-        Endpoint::new(ip, port)
+        let port = get::<{ offset_of!(bpf_sock_ops, local_port) }>(self.0.cast()) as u16;
+        let short = get::<{ offset_of!(bpf_sock_ops, local_ip4) }>(self.0.cast());
+        let long = get_ip6!(self.0.cast(), offset_of!(bpf_sock_ops, local_ip6));
+        Endpoint::new(choose(!v4 && self.is_v6(), short, long), port)
     }
 
     /// Remote end; `v4` as in [`Self::local`].
     #[inline(always)]
     pub fn remote(self, v4: bool) -> Endpoint {
-        let port = u32::from_be(get(unsafe { addr_of!((*self.0).remote_port) })) as u16;
-        let ip = if v4 || !self.is_v6() {
-            Ip::from_v4_word(get(unsafe { addr_of!((*self.0).remote_ip4) }))
-        } else {
-            Ip::from_words([
-                get(unsafe { addr_of!((*self.0).remote_ip6[0]) }),
-                get(unsafe { addr_of!((*self.0).remote_ip6[1]) }),
-                get(unsafe { addr_of!((*self.0).remote_ip6[2]) }),
-                get(unsafe { addr_of!((*self.0).remote_ip6[3]) }),
-            ])
-        };
-        Endpoint::new(ip, port)
+        let port =
+            u32::from_be(get::<{ offset_of!(bpf_sock_ops, remote_port) }>(self.0.cast())) as u16;
+        let short = get::<{ offset_of!(bpf_sock_ops, remote_ip4) }>(self.0.cast());
+        let long = get_ip6!(self.0.cast(), offset_of!(bpf_sock_ops, remote_ip6));
+        Endpoint::new(choose(!v4 && self.is_v6(), short, long), port)
     }
 
     /// Asks to be called at every later change of this socket's state.
     #[inline(always)]
     pub fn watch_state(self) {
         const STATE_CB_FLAG: u32 = 4;
-        let flags = get(unsafe { addr_of!((*self.0).bpf_sock_ops_cb_flags) }) | STATE_CB_FLAG;
+        let flags = get::<{ offset_of!(bpf_sock_ops, bpf_sock_ops_cb_flags) }>(self.0.cast())
+            | STATE_CB_FLAG;
         unsafe { bpf_sock_ops_cb_flags_set(self.0, flags as i32) };
     }
 }
@@ -395,32 +417,32 @@ impl Sockopt {
 
     #[inline(always)]
     pub fn sock(self) -> Option<Sock> {
-        Sock::new(get(unsafe { addr_of!((*self.0).__bindgen_anon_1.sk) }))
+        Sock::new(get_pointer::<{ offset_of!(bpf_sockopt, __bindgen_anon_1) }, _>(self.0.cast()))
     }
 
     #[inline(always)]
     pub fn level(self) -> i32 {
-        get(unsafe { addr_of!((*self.0).level) })
+        get::<{ offset_of!(bpf_sockopt, level) }>(self.0.cast()) as i32
     }
 
     #[inline(always)]
     pub fn name(self) -> i32 {
-        get(unsafe { addr_of!((*self.0).optname) })
+        get::<{ offset_of!(bpf_sockopt, optname) }>(self.0.cast()) as i32
     }
 
     #[inline(always)]
     pub fn length(self) -> i32 {
-        get(unsafe { addr_of!((*self.0).optlen) })
+        get::<{ offset_of!(bpf_sockopt, optlen) }>(self.0.cast()) as i32
     }
 
     #[inline(always)]
     pub fn set_length(self, length: i32) {
-        put(unsafe { addr_of_mut!((*self.0).optlen) }, length);
+        put::<{ offset_of!(bpf_sockopt, optlen) }>(self.0.cast(), length as u32);
     }
 
     #[inline(always)]
     pub fn succeed(self) {
-        put(unsafe { addr_of_mut!((*self.0).retval) }, 0);
+        put::<{ offset_of!(bpf_sockopt, retval) }>(self.0.cast(), 0);
     }
 
     #[inline(always)]
@@ -430,9 +452,10 @@ impl Sockopt {
 
     #[inline(always)]
     fn bytes(self) -> (*mut u8, *mut u8) {
-        let start = get(unsafe { addr_of!((*self.0).__bindgen_anon_2.optval) });
-        let end = get(unsafe { addr_of!((*self.0).__bindgen_anon_3.optval_end) });
-        (start.cast(), end.cast())
+        (
+            get_pointer::<{ offset_of!(bpf_sockopt, __bindgen_anon_2) }, _>(self.0.cast()),
+            get_pointer::<{ offset_of!(bpf_sockopt, __bindgen_anon_3) }, _>(self.0.cast()),
+        )
     }
 
     /// The value's `T` at byte `at`, if it reaches that far.

@@ -3,33 +3,25 @@
 use crate::maps;
 use crate::policy::KernelImage;
 use crate::task;
-use crate::verdict::Leg;
+use crate::verdict::{Carried, Judged, Leg};
 use aya_ebpf::helpers::generated::{
     bpf_probe_read_kernel, bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
+use hoptrail_core::Trail;
 use hoptrail_core::addr::Port;
-use hoptrail_core::decide::Verdict;
 use hoptrail_core::image::{Image, ProviderAt, at};
-use hoptrail_core::records::Provenance;
-use hoptrail_core::shared::{Counter, EventRecord};
-use hoptrail_core::{Endpoint, Trail};
+use hoptrail_core::shared::{Counter, EventRecord, event_kind};
 
-/// What is reported of a leg.
-pub struct Report {
-    pub kind: u8,
-    pub provenance: Provenance,
-    pub verdict: Verdict,
-    pub to: Endpoint,
-    /// Null for a leg without one: the header is then filled in from the current process.
-    pub trail: *const Trail,
-}
-
-/// Reports a leg. Not inlined, here and elsewhere, because a BPF stack frame has 512 bytes for
-/// everything that is inlined into it.
+/// Reports a leg. A leg without a trail is reported with a header filled in from the current process.
+///
+/// Not inlined, here and elsewhere, because a chain of BPF stack frames has 512 bytes in all.
 #[inline(never)]
-pub fn report(leg: &Leg, image: KernelImage, report: &Report) {
-    let image = &image;
-    let Report { kind, provenance, verdict, to, trail } = *report;
+pub fn report(leg: &Leg, judged: &Judged, kind: u8) {
+    let Some(image) = &KernelImage::current() else {
+        return;
+    };
+    let Judged { verdict, carried: Carried { trail, provenance } } = judged;
+    let trail = *trail;
     let size = size_of::<EventRecord>() as u64;
     let record = unsafe { bpf_ringbuf_reserve(maps::events(), size, 0) }.cast::<EventRecord>();
     if record.is_null() {
@@ -47,8 +39,8 @@ pub fn report(leg: &Leg, image: KernelImage, report: &Report) {
     };
     unsafe {
         (*record).kind = kind;
-        (*record).protocol = leg.protocol as u8;
-        (*record).provenance = provenance as u8;
+        (*record).protocol = leg.protocol() as u8;
+        (*record).provenance = *provenance as u8;
         (*record).reason = verdict.reason as u8;
         (*record).filter = filter;
         (*record).time_ns = task::now();
@@ -58,10 +50,8 @@ pub fn report(leg: &Leg, image: KernelImage, report: &Report) {
         (*record).uid = task::uid();
         (*record).exe_ino = exe.ino;
         (*record).exe_dev = exe.dev;
-        (*record).asked_port = Port::new(leg.remote.port);
-        (*record).to_port = Port::new(to.port);
-        (*record).asked = leg.remote.ip;
-        (*record).to = to.ip;
+        (*record).asked_port = Port::new(leg.remote().port);
+        (*record).asked = leg.remote().ip;
         task::name(&raw mut (*record).name);
         let into = &raw mut (*record).trail;
         if trail.is_null() {
@@ -72,6 +62,15 @@ pub fn report(leg: &Leg, image: KernelImage, report: &Report) {
             leg.fill_origin(&raw mut (*into).header);
         } else {
             bpf_probe_read_kernel(into.cast(), size_of::<Trail>() as u32, trail.cast());
+        }
+        if kind == event_kind::REDIRECTED && !trail.is_null() {
+            let hops = (*trail).header.hops;
+            let hop = &raw const (*trail).hops[hops.wrapping_sub(1) as usize & 15];
+            (*record).to = (*hop).to;
+            (*record).to_port = (*hop).to_port;
+        } else {
+            (*record).to = leg.remote().ip;
+            (*record).to_port = Port::new(leg.remote().port);
         }
         bpf_ringbuf_submit(record.cast(), 0);
     }

@@ -4,7 +4,8 @@
 use crate::accept::{self, Found, Missing};
 use crate::ctx::{ALLOW, Sock, Sockopt, refuse};
 use crate::maps;
-use crate::policy::KernelImage;
+use crate::policy::{KernelImage, repeat};
+use core::mem::offset_of;
 use hoptrail_core::abi;
 use hoptrail_core::addr::Ip;
 use hoptrail_core::context::{
@@ -17,7 +18,7 @@ use hoptrail_core::records::{
 };
 use hoptrail_core::shared::{ExeKey, ExePath, PATH_END};
 use hoptrail_core::siphash::SipHash;
-use hoptrail_core::Trail;
+use hoptrail_core::{Trail, TrailHeader};
 
 const ERANGE: i32 = 34;
 const ENODATA: i32 = 61;
@@ -29,6 +30,10 @@ const IPPROTO_IP: i32 = 0;
 const IPPROTO_IPV6: i32 = 41;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+
+/// Where the trail's `adopted` is: the kernel side's own business, zero in a blob.
+const ADOPTED_WORD: usize = offset_of!(TrailHeader, adopted) & !7;
+const ADOPTED_MASK: u64 = 0xffff_ffff << (8 * (offset_of!(TrailHeader, adopted) & 7));
 
 /// Longer values than a page are passed on uncopied; the kernel asks for length 0 then.
 const PAGE: i32 = 4096;
@@ -110,19 +115,20 @@ fn records(ctx: Sockopt, trail: *const Trail, hops: u8) -> i32 {
         return refuse(ERANGE);
     }
     let mut hash = SipHash::new(unsafe { *key });
-    let words = trail.cast::<u64>();
-    let mut i = TAGGED_FROM / 8;
-    while i < MAX_BLOB_BYTES / 8 {
-        if i * 8 >= length {
-            break;
+    let mut at = TAGGED_FROM + maps::zero();
+    repeat((MAX_BLOB_BYTES / 8) as u32, || {
+        if at >= length || at > MAX_BLOB_BYTES - 8 {
+            return false;
         }
-        let word = unsafe { words.add(i).read_volatile() };
+        let mut word = unsafe { trail.cast::<u8>().add(at).cast::<u64>().read() };
+        if at == ADOPTED_WORD {
+            word &= !ADOPTED_MASK;
+        }
         hash.word(word);
-        if !ctx.write(i * 8, word) {
-            return refuse(ERANGE);
-        }
-        i += 1;
-    }
+        let written = ctx.write(at, word);
+        at += 8;
+        written
+    });
     let tag = hash.finish();
     let head = MAGIC as u64 | (VERSION as u64) << 32 | (length as u64) << 48;
     if ctx.write(16, tag[1]) && ctx.write(8, tag[0]) && ctx.write(0, head) {
@@ -147,7 +153,7 @@ impl Parts {
         let key = unsafe { ExeKey { ino: (*header).exe_ino, dev: (*header).exe_dev as u64 } };
         let path: *const ExePath = maps::paths().get(&key);
         let start = if path.is_null() { PATH_END } else { unsafe { (*path).start as usize } };
-        let start = if start < PATH_END { start } else { PATH_END };
+        let start = if start != 0 && start < PATH_END { start } else { PATH_END };
         let number = unsafe { (*hop).context };
         let bytes = maps::context(number);
         let (provider, length) = if number == 0 || bytes.is_null() {
@@ -177,33 +183,40 @@ fn context(ctx: Sockopt, trail: *const Trail, hop: *const Hop) -> i32 {
         return refuse(ERANGE);
     }
     let path_end = CONTEXT_HEADER + padded(parts.path_bytes);
-    let mut i = 0;
-    while i < PATH_END / 8 {
-        if i * 8 >= parts.path_bytes || parts.path.is_null() {
-            break;
-        }
+    let copied = if parts.path.is_null() {
+        true
+    } else {
         // Behind the path there are zeroes: they are the padding.
-        let at = (parts.path_start & 0xff) + i * 8;
-        let word = unsafe {
-            (&raw const (*parts.path).bytes).cast::<u8>().add(at).cast::<u64>().read_unaligned()
-        };
-        if !ctx.write(CONTEXT_HEADER + i * 8, word) {
-            return refuse(ERANGE);
-        }
-        i += 1;
+        let from = unsafe { (&raw const (*parts.path).bytes).cast::<u8>() };
+        let start = parts.path_start & 0xff;
+        append(ctx, CONTEXT_HEADER, parts.path_bytes, |at| unsafe {
+            from.add(start + at).cast::<u64>().read_unaligned()
+        })
+    };
+    if !copied {
+        return refuse(ERANGE);
     }
-    let mut i = 0;
-    while i < MAX_PROVIDER_BYTES / 8 {
-        if i * 8 >= parts.provider_bytes || parts.provider.is_null() {
-            break;
+    let copied = parts.provider.is_null()
+        || append(ctx, path_end, parts.provider_bytes, |at| unsafe {
+            parts.provider.add(at).cast::<u64>().read()
+        });
+    if copied { done(ctx, length) } else { refuse(ERANGE) }
+}
+
+/// Writes `bytes` bytes, at most 256, in whole words at `to`.
+#[inline(always)]
+fn append(ctx: Sockopt, to: usize, bytes: usize, word: impl Fn(usize) -> u64) -> bool {
+    let mut at = maps::zero();
+    let mut room = true;
+    repeat((PATH_END / 8) as u32, || {
+        if at >= bytes || at > PATH_END - 8 {
+            return false;
         }
-        let word = unsafe { parts.provider.cast::<u64>().add(i).read_volatile() };
-        if !ctx.write((path_end & 0x3ff) + i * 8, word) {
-            return refuse(ERANGE);
-        }
-        i += 1;
-    }
-    done(ctx, length)
+        room = ctx.write((to & 0x3ff) + at, word(at));
+        at += 8;
+        room
+    });
+    room
 }
 
 #[inline(always)]

@@ -2,8 +2,8 @@
 
 use crate::maps::{self, SockState, sock_flag};
 use crate::policy::KernelImage;
+use crate::task;
 use crate::verdict::{Judged, Leg};
-use crate::{adopt, task};
 use hoptrail_core::addr::Port;
 use hoptrail_core::image::ProviderAt;
 use hoptrail_core::records::{Hop, blob_bytes};
@@ -26,8 +26,10 @@ impl Issued {
 
 /// Makes the trail of a leg redirected to `issued.to`; false when the table is full.
 #[inline(never)]
-pub fn issue(leg: &Leg, image: KernelImage, judged: &Judged, issued: &mut Issued) -> bool {
-    let image = &image;
+pub fn issue(leg: &Leg, judged: &Judged, issued: &mut Issued) -> bool {
+    let Some(image) = &KernelImage::current() else {
+        return false;
+    };
     let to = issued.to;
     let id = maps::next_id();
     let template = maps::template();
@@ -36,8 +38,11 @@ pub fn issue(leg: &Leg, image: KernelImage, judged: &Judged, issued: &mut Issued
     }
     let fresh = judged.carried.trail.is_null();
     let from = if fresh { unsafe { &raw const (*template).trail } } else { judged.carried.trail };
-    let table =
-        if leg.protocol as u8 == Protocol::Tcp as u8 { maps::links() } else { maps::flow_trails() };
+    let table = if leg.protocol() as u8 == Protocol::Tcp as u8 {
+        maps::links()
+    } else {
+        maps::flow_trails()
+    };
     if !table.put_new(&id, from) {
         return false;
     }
@@ -49,8 +54,7 @@ pub fn issue(leg: &Leg, image: KernelImage, judged: &Judged, issued: &mut Issued
         leg.fill_origin(unsafe { &raw mut (*trail).header });
     }
     let index = judged.verdict.provider.unwrap_or(0) as u32;
-    let handle = append(leg, image, judged, index, trail, to);
-    adopt::remember(leg, handle, id);
+    append(leg, image, judged, index, trail, to);
     issued.id = id;
     issued.trail = trail;
     true
@@ -64,7 +68,7 @@ fn append(
     index: u32,
     trail: *mut Trail,
     to: Endpoint,
-) -> u64 {
+) {
     let provider = ProviderAt::new(image, index);
     let handle = provider.handle(image);
     let (first, _) = provider.filters(image);
@@ -73,8 +77,8 @@ fn append(
         let hop: *mut Hop = &raw mut (*trail).hops[hops as usize & 15];
         (*hop).handle = handle;
         (*hop).time_ns = task::now();
-        (*hop).asked = leg.remote.ip;
-        (*hop).asked_port = Port::new(leg.remote.port);
+        (*hop).asked = leg.remote().ip;
+        (*hop).asked_port = Port::new(leg.remote().port);
         (*hop).to = to.ip;
         (*hop).to_port = Port::new(to.port);
         (*hop).flags = judged.carried.provenance as u16;
@@ -83,9 +87,9 @@ fn append(
         (*hop).pid = task::pid();
         (*hop).uid = task::uid();
         (*trail).header.hops = hops + 1;
+        (*trail).header.adopted = 0;
         (*trail).header.length = blob_bytes(hops + 1) as u16;
     }
-    handle
 }
 
 /// Notes the connecting socket's own address, which for TCP is known only after the connect hook.

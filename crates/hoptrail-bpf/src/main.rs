@@ -2,7 +2,7 @@
 //! the only one that touches maps, `task` the only one that reads kernel structures.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![allow(internal_features)]
 
 mod accept;
@@ -14,6 +14,7 @@ mod getpeername;
 mod getsockopt;
 mod issue;
 mod maps;
+mod phases;
 mod policy;
 mod release;
 mod sendmsg;

@@ -51,7 +51,7 @@ static STAGED: SkStorage<Trail> = SkStorage::new();
 
 /// UDP: what was decided for a socket and a remote.
 #[btf_map]
-static FLOWS: LruHashMap<SockRemote, Flow, MAX_FLOWS> = LruHashMap::new();
+static FLOWS: LruHashMap<SockRemote, Decided, MAX_FLOWS> = LruHashMap::new();
 
 /// UDP: flow id to its trail.
 #[btf_map]
@@ -101,6 +101,10 @@ static SEQUENCE: Array<u64, 1> = Array::new();
 #[btf_map]
 static EVENTS: RingBuf<EventRecord, { 4 << 20 }> = RingBuf::new();
 
+/// The policy's generation, for user space alone: it must outlive the engine that counts it.
+#[btf_map]
+static GENERATION: Array<u64, 1> = Array::new();
+
 /// Zeroes to start large values from: a BPF stack has 512 bytes.
 #[btf_map]
 static TEMPLATE: Array<Template, 1> = Array::new();
@@ -110,6 +114,7 @@ pub struct Template {
     pub trail: Trail,
     pub path: ExePath,
     pub recent: Recent,
+    pub zero: u64,
 }
 
 /// Bits of [`SockState::flags`].
@@ -189,7 +194,7 @@ pub struct Peer {
 
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Flow {
+pub struct Decided {
     /// Flow id; 0 when it was let through.
     pub id: u64,
     pub generation: u64,
@@ -212,8 +217,6 @@ pub struct RecentKey {
 
 /// Connections remembered per provider and destination.
 pub const RECENT_IDS: usize = 8;
-/// In an id of [`Recent`]: some socket has adopted its trail already.
-pub const TAKEN: u64 = 1 << 63;
 
 #[repr(C)]
 pub struct Recent {
@@ -235,7 +238,7 @@ macro_rules! tables {
 tables! {
     links = LINKS: u64 => Trail;
     tuples = TUPLES: Tuple => u64;
-    flows = FLOWS: SockRemote => Flow;
+    flows = FLOWS: SockRemote => Decided;
     flow_trails = FLOW_TRAILS: u64 => Trail;
     peers = PEERS: Peer => u64;
     replies = REPLIES: SockRemote => Remote;
@@ -286,7 +289,9 @@ impl<K, V> Table<K, V> {
 
 #[inline(always)]
 fn element<M, V>(map: *const M, index: u32) -> *mut V {
-    unsafe { bpf_map_lookup_elem(map.cast_mut().cast(), (&raw const index).cast_mut().cast()).cast() }
+    unsafe {
+        bpf_map_lookup_elem(map.cast_mut().cast(), (&raw const index).cast_mut().cast()).cast()
+    }
 }
 
 /// The words of the policy in force; null before there is one.
@@ -302,6 +307,14 @@ pub fn policy() -> *const u64 {
 #[inline(always)]
 pub fn template() -> *const Template {
     element(&raw const TEMPLATE, 0)
+}
+
+/// Zero, of which the verifier does not know that it is: a loop counter that starts from it is a range
+/// to the verifier, which else follows every single value.
+#[inline(always)]
+pub fn zero() -> usize {
+    let template = template();
+    if template.is_null() { 0 } else { unsafe { (*template).zero as usize } }
 }
 
 #[inline(always)]

@@ -40,7 +40,11 @@ pub fn repeat<F: FnMut() -> bool>(times: u32, mut body: F) {
     unsafe extern "C" fn step<F: FnMut() -> bool>(_index: u64, body: *mut c_void) -> i64 {
         // SAFETY: `bpf_loop` passes on the pointer below, which outlives the call.
         let go_on = unsafe { (*body.cast::<F>())() };
-        i64::from(!go_on)
+        let mut stop = u64::from(!go_on);
+        // The compiler knows that a bool is 0 or 1; the verifier, which may have seen it go through
+        // memory, wants to see it.
+        unsafe { core::arch::asm!("{0} &= 1", inout(reg) stop, options(nomem, nostack)) };
+        stop as i64
     }
     let callback = step::<F> as unsafe extern "C" fn(u64, *mut c_void) -> i64;
     unsafe { bpf_loop(times, callback as *mut c_void, (&raw mut body).cast(), 0) };

@@ -4,13 +4,15 @@
 //! the socket's own; each further one gets an alias, and so does the source of its replies, by which
 //! the client's side tells which remote is answering.
 
+use crate::adopt;
 use crate::ctx::{ALLOW, SockAddr, refuse};
 use crate::issue::{self, Issued};
-use crate::maps::{self, Flow, Peer, Remote, SockState, sock_flag};
+use crate::maps::{self, Decided, Peer, Remote, SockState, sock_flag};
+use crate::phases::ht_classify;
 use crate::policy::KernelImage;
 use crate::setsockopt::name_sock;
 use crate::verdict::{Carried, Judged, Leg, judge, reached, redirected, refusal};
-use hoptrail_core::decide::classify;
+use hoptrail_core::decide::{Flow, Walk};
 use hoptrail_core::image::{Action, Image, ProviderAt, at};
 use hoptrail_core::reason::Reason;
 use hoptrail_core::shared::Counter;
@@ -18,23 +20,21 @@ use hoptrail_core::{Endpoint, Ip, Protocol};
 
 #[inline(always)]
 pub fn run(ctx: SockAddr) -> i32 {
-    let (Some(Protocol::Udp), Some(image), Some(sk)) =
-        (ctx.protocol(), KernelImage::current(), ctx.sock())
-    else {
+    let (Some(Protocol::Udp), Some(sk)) = (ctx.protocol(), ctx.sock()) else {
         return ALLOW;
     };
-    let leg = Leg { ctx, sk, protocol: Protocol::Udp, remote: ctx.address() };
-    if is_alias(leg.remote.ip) && reply(&leg) {
+    let leg = Leg { ctx, sk, flow: Flow { protocol: Protocol::Udp, remote: ctx.address() } };
+    if is_alias(leg.remote().ip) && reply(&leg) {
         return ALLOW;
     }
-    let Some(candidates) = classify(&image, &leg.flow()) else {
+    let mut walk = Walk::new();
+    if ht_classify(&mut walk, &leg.flow) == 0 {
         return ALLOW;
-    };
+    }
     let mut state = maps::sock_state(sk);
-    let generation = image.word(at::GENERATION);
     if !state.is_null() && unsafe { (*state).flags } & sock_flag::FLOWS != 0 {
-        let flow = maps::flows().get(&unsafe { (*state).uid_and(leg.remote) });
-        if !flow.is_null() && known(&leg, unsafe { &*flow }, generation) {
+        let flow = flow_of(&leg, state);
+        if !flow.is_null() && known(&leg, unsafe { &*flow }) {
             return ALLOW;
         }
     }
@@ -49,37 +49,56 @@ pub fn run(ctx: SockAddr) -> i32 {
         }
     }
     name_sock(state);
-    let mut judged = Judged::of(Carried::declared(&leg, state));
-    judge(&leg, image, &candidates, &mut judged);
-    let outcome = match judged.verdict.action {
+    decide(&leg, &mut walk, state)
+}
+
+/// The first datagram of a flow, or the first under a new policy.
+#[inline(always)]
+fn decide(leg: &Leg, walk: &mut Walk, state: *mut SockState) -> i32 {
+    let mut judged = judge(leg, walk, Carried::declared(leg, state));
+    let done = match judged.verdict.action {
         Action::Permit => {
-            reached(&leg, image, judged.verdict, judged.carried);
-            keep(&leg, state, &passed(generation));
-            Ok(())
+            reached(leg, &judged);
+            keep(leg, state, &passed(generation()));
+            true
         }
-        Action::Block => Err(judged.verdict.reason),
-        Action::Redirect => redirect(&leg, image, &judged, state),
+        Action::Block => false,
+        Action::Redirect => {
+            let applied = redirect(leg, &mut judged, state);
+            if applied {
+                redirected(leg, &judged);
+            }
+            applied
+        }
     };
-    match outcome {
-        Ok(()) => ALLOW,
-        Err(reason) => refuse(refusal(&leg, image, &judged, reason)),
-    }
+    if done { ALLOW } else { refuse(refusal(leg, &judged)) }
 }
 
 const ENOBUFS: i32 = 105;
 
+/// The generation of the policy in force.
+#[inline(always)]
+fn generation() -> u64 {
+    KernelImage::current().map_or(0, |image| image.word(at::GENERATION))
+}
+
 /// A flow that was let through: decided again under the next policy.
 #[inline(always)]
-fn passed(generation: u64) -> Flow {
+fn passed(generation: u64) -> Decided {
     let none = Ip::from_words([0; 4]);
-    Flow { id: 0, generation, to: none, alias: none, to_port: 0 }
+    Decided { id: 0, generation, to: none, alias: none, to_port: 0 }
+}
+
+#[inline(never)]
+fn flow_of(leg: &Leg, state: *const SockState) -> *const Decided {
+    maps::flows().get(&unsafe { (*state).uid_and(leg.remote()) })
 }
 
 /// Sends a datagram of a decided flow on its way; false when it must be decided again.
 #[inline(always)]
-fn known(leg: &Leg, flow: &Flow, generation: u64) -> bool {
+fn known(leg: &Leg, flow: &Decided) -> bool {
     if flow.id == 0 {
-        return flow.generation == generation;
+        return flow.generation == generation();
     }
     leg.ctx.set_address(Endpoint::new(flow.to, flow.to_port as u16));
     if !flow.alias.is_unspecified() {
@@ -90,58 +109,74 @@ fn known(leg: &Leg, flow: &Flow, generation: u64) -> bool {
 
 /// Remembers what was decided for this flow.
 #[inline(never)]
-fn keep(leg: &Leg, state: *mut SockState, flow: &Flow) {
-    maps::flows().put(&unsafe { (*state).uid_and(leg.remote) }, flow);
+fn keep(leg: &Leg, state: *mut SockState, flow: &Decided) {
+    maps::flows().put(&unsafe { (*state).uid_and(leg.remote()) }, flow);
     unsafe { (*state).flags |= sock_flag::FLOWS };
 }
 
-#[inline(always)]
-fn redirect(
-    leg: &Leg,
-    image: KernelImage,
-    judged: &Judged,
-    state: *mut SockState,
-) -> Result<(), Reason> {
+/// Applies the redirect; false, with the reason in the verdict, when it cannot be.
+#[inline(never)]
+fn redirect(leg: &Leg, judged: &mut Judged, state: *mut SockState) -> bool {
+    let Some(image) = KernelImage::current() else {
+        return judged.fail(Reason::NoPolicy);
+    };
     let index = judged.verdict.provider.unwrap_or(0) as u32;
-    let v4 = leg.remote.ip.is_v4();
-    let to =
-        ProviderAt::new(&image, index).listener(&image, v4).ok_or(Reason::ListenerGoneBlock)?;
+    let v4 = leg.remote().ip.is_v4();
+    let Some(to) = ProviderAt::new(&image, index).listener(&image, v4) else {
+        return judged.fail(Reason::ListenerGoneBlock);
+    };
     let mut issued = Issued::to(to);
-    if !issue::issue(leg, image, judged, &mut issued) {
-        return Err(Reason::TableFull);
+    if !issue::issue(leg, judged, &mut issued) {
+        return judged.fail(Reason::TableFull);
     }
+    adopt::remember(leg, &issued);
     link(leg, state, &issued);
-    redirected(leg, image, judged, &issued);
-    Ok(())
+    judged.carried.trail = issued.trail;
+    true
 }
 
 /// Makes the flow known on both sides and sends this datagram on its way.
 #[inline(never)]
 fn link(leg: &Leg, state: *mut SockState, issued: &Issued) {
-    let to = issued.to;
-    let from = source(leg, to);
+    let mut from = Endpoint::default();
+    source(leg, &issued.to, &mut from);
     issue::note_from(issued.trail, from);
     let mut alias = Ip::from_words([0; 4]);
     claim(leg, state, issued, &mut alias);
-    let ip = if alias.is_unspecified() { from.ip } else { alias };
-    let peer = Peer {
-        netns: leg.ctx.netns(),
-        ip,
-        port: from.port as u32,
-        listener_port: to.port as u32,
-    };
-    maps::peers().put(&peer, &issued.id);
-    // A redirected flow stays redirected under every later policy: its generation does not matter.
-    let flow = Flow { id: issued.id, generation: 0, to: to.ip, alias, to_port: to.port as u64 };
-    known(leg, &flow, 0);
-    keep(leg, state, &flow);
-    maps::count(Counter::Redirected);
+    if !alias.is_unspecified() {
+        from.ip = alias;
+    }
+    enter_peer(leg, issued, &from);
+    go(leg, state, issued, &alias);
     maps::count(Counter::Linked);
 }
 
+/// The proxy will find the flow by the datagram's source.
+#[inline(never)]
+fn enter_peer(leg: &Leg, issued: &Issued, from: &Endpoint) {
+    let peer = Peer {
+        netns: leg.ctx.netns(),
+        ip: from.ip,
+        port: from.port as u32,
+        listener_port: issued.to.port as u32,
+    };
+    maps::peers().put(&peer, &issued.id);
+}
+
+/// Sends this datagram, and remembers where the next ones go. A redirected flow stays redirected under
+/// every later policy: its generation does not matter.
+#[inline(never)]
+fn go(leg: &Leg, state: *mut SockState, issued: &Issued, alias: &Ip) {
+    let to = issued.to;
+    let flow =
+        Decided { id: issued.id, generation: 0, to: to.ip, alias: *alias, to_port: to.port as u64 };
+    known(leg, &flow);
+    keep(leg, state, &flow);
+}
+
 /// The address from which the datagram will come.
-#[inline(always)]
-fn source(leg: &Leg, to: Endpoint) -> Endpoint {
+#[inline(never)]
+fn source(leg: &Leg, to: &Endpoint, into: &mut Endpoint) {
     let mut from = leg.sk.local();
     let chosen = leg.ctx.source();
     if !chosen.is_unspecified() {
@@ -150,14 +185,14 @@ fn source(leg: &Leg, to: Endpoint) -> Endpoint {
     if from.ip.is_unspecified() {
         from.ip = to.ip;
     }
-    from
+    *into = from;
 }
 
 /// Notes for which remote replies are that come from the listener. If the socket has another flow
 /// through the same listener already, this one gets an alias.
 #[inline(never)]
 fn claim(leg: &Leg, state: *mut SockState, issued: &Issued, alias: &mut Ip) {
-    let remote = Remote { ip: leg.remote.ip, port: leg.remote.port as u64 };
+    let remote = Remote { ip: leg.remote().ip, port: leg.remote().port as u64 };
     let natural = unsafe { (*state).uid_and(issued.to) };
     if maps::replies().put_new(&natural, &remote) {
         return;
@@ -199,7 +234,7 @@ fn reply(leg: &Leg) -> bool {
     let hops = unsafe { (*trail).header.hops };
     let hop = unsafe { &raw const (*trail).hops[hops.wrapping_sub(1) as usize & 15] };
     leg.ctx.set_address(unsafe { (*hop).from() });
-    leg.ctx.set_source(leg.remote.ip);
+    leg.ctx.set_source(leg.remote().ip);
     true
 }
 
@@ -213,8 +248,8 @@ fn answers(leg: &Leg) -> bool {
 fn peer(leg: &Leg) -> Peer {
     Peer {
         netns: leg.ctx.netns(),
-        ip: leg.remote.ip,
-        port: leg.remote.port as u32,
+        ip: leg.remote().ip,
+        port: leg.remote().port as u32,
         listener_port: leg.sk.local().port as u32,
     }
 }

@@ -3,12 +3,11 @@
 
 use crate::ctx::{ALLOW, Sock, Sockopt, refuse};
 use crate::maps::{self, Remote, SockState, ThreadSock, sock_flag};
-use crate::policy::KernelImage;
+use crate::phases;
+use crate::policy::repeat;
 use crate::task;
-use crate::verdict::who;
 use hoptrail_core::abi;
-use hoptrail_core::decide::Identity;
-use hoptrail_core::image::provider_of_handle;
+use hoptrail_core::decide::Walk;
 use hoptrail_core::records::{
     HEADER_BYTES, HOP_BYTES, MAGIC, MAX_BLOB_BYTES, MAX_HOPS, TAGGED_FROM, VERSION, blob_bytes,
 };
@@ -27,6 +26,8 @@ const TCP_CLOSE: u32 = 7;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const PAGE: i32 = 4096;
+/// Words of the longest blob.
+const BLOB_WORDS: u32 = (MAX_BLOB_BYTES / 8) as u32;
 /// Do not go on to the kernel's own setsockopt.
 const HANDLED: i32 = -1;
 
@@ -74,11 +75,9 @@ fn set(ctx: Sockopt, sk: Sock) -> Result<(), i32> {
         None => return Err(EOPNOTSUPP),
     };
     let (length, handle) = check(ctx)?;
-    let image = KernelImage::current().ok_or(EACCES)?;
-    let provider = provider_of_handle(&image, handle).ok_or(EACCES)?;
-    let mut identity = Identity::default();
-    who(image, &mut identity);
-    if identity.members() & (1 << (provider & 63)) == 0 {
+    let mut walk = Walk::new();
+    phases::identify(&mut walk);
+    if phases::ht_is_member(walk.members(), handle) == 0 {
         return Err(EACCES);
     }
     let state = maps::make_sock_state(sk);
@@ -103,9 +102,8 @@ fn place(sk: Sock, state: *mut SockState, udp: bool) -> Result<(*mut Trail, u32)
         let key = ThreadSock { thread: task::thread(), sock: unsafe { (*state).uid } };
         let selected = maps::selected().get(&key);
         if !selected.is_null() {
-            let remote = unsafe {
-                hoptrail_core::Endpoint::new((*selected).ip, (*selected).port as u16)
-            };
+            let remote =
+                unsafe { hoptrail_core::Endpoint::new((*selected).ip, (*selected).port as u16) };
             let key = unsafe { (*state).uid_and(remote) };
             maps::destinations().put(&key, empty);
             let trail = maps::destinations().get(&key);
@@ -142,17 +140,23 @@ fn check(ctx: Sockopt) -> Result<(usize, u64), i32> {
     let mut hash = SipHash::new(unsafe { *key });
     let last_hop = HEADER_BYTES + (hops as usize - 1) * HOP_BYTES;
     let mut handle = 0;
-    let mut i = TAGGED_FROM / 8;
-    while i < MAX_BLOB_BYTES / 8 {
-        if i * 8 >= length {
-            break;
+    let mut at = TAGGED_FROM + maps::zero();
+    repeat(BLOB_WORDS, || {
+        if at >= length || at > MAX_BLOB_BYTES - 8 {
+            return false;
         }
-        let word: u64 = ctx.read(i * 8).ok_or(EINVAL)?;
+        let Some(word) = ctx.read::<u64>(at) else {
+            return false;
+        };
         hash.word(word);
-        if i * 8 == last_hop {
+        if at == last_hop {
             handle = word;
         }
-        i += 1;
+        at += 8;
+        true
+    });
+    if at != length {
+        return Err(EINVAL);
     }
     let tag = hash.finish();
     let given: [u64; 2] = [ctx.read(8).ok_or(EINVAL)?, ctx.read(16).ok_or(EINVAL)?];
@@ -165,18 +169,18 @@ fn check(ctx: Sockopt) -> Result<(usize, u64), i32> {
 
 #[inline(always)]
 fn copy(ctx: Sockopt, trail: *mut Trail, length: usize) {
-    let words = trail.cast::<u64>();
-    let mut i = 0;
-    while i < MAX_BLOB_BYTES / 8 {
-        if i * 8 >= length {
-            break;
+    let mut at = maps::zero();
+    repeat(BLOB_WORDS, || {
+        if at >= length || at > MAX_BLOB_BYTES - 8 {
+            return false;
         }
-        let Some(word) = ctx.read::<u64>(i * 8) else {
-            break;
+        let Some(word) = ctx.read::<u64>(at) else {
+            return false;
         };
-        unsafe { words.add(i).write_volatile(word) };
-        i += 1;
-    }
+        unsafe { trail.cast::<u8>().add(at).cast::<u64>().write(word) };
+        at += 8;
+        true
+    });
 }
 
 /// A `struct sockaddr_in` or `sockaddr_in6`, or nothing to clear the choice.

@@ -55,14 +55,20 @@ pub fn port_range() -> (u32, u32) {
     }
 }
 
-/// Reads a `T` at `offset` of the kernel structure at `base`; zero when it cannot be read.
-#[inline(always)]
-fn read<T: Copy + Default>(base: u64, offset: u32) -> T {
-    let mut value = T::default();
-    let into = (&raw mut value).cast();
+/// Reads 64 bits at `offset` of the kernel structure at `base`; zero when they cannot be read. Not
+/// inlined, so that its place on the stack is not added to the caller's for every field.
+#[inline(never)]
+fn read(base: u64, offset: u32) -> u64 {
+    let mut value = 0u64;
     let from = (base + offset as u64) as *const c_void;
-    unsafe { bpf_probe_read_kernel(into, size_of::<T>() as u32, from) };
+    unsafe { bpf_probe_read_kernel((&raw mut value).cast(), 8, from) };
     value
+}
+
+/// As [`read`], 32 bits.
+#[inline(always)]
+fn read32(base: u64, offset: u32) -> u32 {
+    read(base, offset) as u32
 }
 
 #[inline(always)]
@@ -132,7 +138,7 @@ pub fn exe() -> Exe {
     }
     let inode: u64 = read(file, offset!(file_inode));
     let sb: u64 = read(inode, offset!(inode_sb));
-    Exe { dev: read(sb, offset!(super_block_dev)), ino: read(inode, offset!(inode_ino)) }
+    Exe { dev: read32(sb, offset!(super_block_dev)), ino: read(inode, offset!(inode_ino)) }
 }
 
 /// The current task as the decision asks for it.
@@ -160,11 +166,11 @@ const MAX_COMPONENTS: u32 = 64;
 
 /// Puts the path of the current executable into the table of paths, once per file. User space could
 /// only look in /proc, where a short-lived process is gone before anybody reads.
-#[inline(never)]
-pub fn remember_path(exe: Exe) {
-    let key = ExeKey { ino: exe.ino, dev: exe.dev as u64 };
+#[inline(always)]
+pub fn remember_path(dev: u64, ino: u64) {
+    let key = ExeKey { ino, dev };
     let table = maps::paths();
-    if exe.ino == 0 || !table.get(&key).is_null() {
+    if ino == 0 || !table.get(&key).is_null() {
         return;
     }
     let template = maps::template();
@@ -178,7 +184,7 @@ pub fn remember_path(exe: Exe) {
 }
 
 /// Writes the path from its end to its beginning: from the file's dentry up to the root.
-#[inline(never)]
+#[inline(always)]
 fn walk(path: *mut ExePath) {
     let file_path = exe_file() + offset!(file_path) as u64;
     let mut dentry: u64 = read(file_path, offset!(path_dentry));
@@ -202,10 +208,10 @@ fn walk(path: *mut ExePath) {
             return false;
         }
         let qstr = dentry + offset!(dentry_name) as u64;
-        let length: u32 = read(qstr, offset!(qstr_len));
+        let length = read32(qstr, offset!(qstr_len));
         let name: u64 = read(qstr, offset!(qstr_name));
         // One byte more for the slash; a path too long keeps its end.
-        if length == 0 || length as u64 + 1 > start {
+        if length == 0 || length as u64 + 1 >= start {
             return false;
         }
         start -= length as u64 + 1;

@@ -1,13 +1,11 @@
 //! One leg through the decision: who connects, what it carries, what the policy says.
 
-use crate::ctx::{SockAddr, Sock};
+use crate::ctx::{Sock, SockAddr};
 use crate::maps::{self, SockState, sock_flag};
-use crate::policy::KernelImage;
-use crate::event::Report;
-use crate::issue::Issued;
-use crate::{adopt, event, task};
+use crate::{adopt, event, phases, task};
 use hoptrail_core::addr::Port;
-use hoptrail_core::decide::{Candidates, Flow, Identity, Past, Verdict, decide, identify};
+use hoptrail_core::decide::{Flow, Verdict, Walk};
+use hoptrail_core::image::Action;
 use hoptrail_core::reason::Reason;
 use hoptrail_core::records::{MAGIC, Provenance, VERSION};
 use hoptrail_core::shared::{Counter, event_kind};
@@ -22,14 +20,19 @@ const ENOBUFS: i32 = 105;
 pub struct Leg {
     pub ctx: SockAddr,
     pub sk: Sock,
-    pub protocol: Protocol,
-    pub remote: Endpoint,
+    pub flow: Flow,
 }
 
 impl Leg {
     #[inline(always)]
-    pub fn flow(&self) -> Flow {
-        Flow { protocol: self.protocol, remote: self.remote }
+    pub fn protocol(&self) -> Protocol {
+        self.flow.protocol
+    }
+
+    /// Where it wants to go.
+    #[inline(always)]
+    pub fn remote(&self) -> Endpoint {
+        self.flow.remote
     }
 
     /// Fills in a new trail's header from the current process.
@@ -42,7 +45,7 @@ impl Leg {
             (*header).version = VERSION;
             (*header).id[0] = task::now();
             (*header).id[1] = random << 32 | task::pid() as u64;
-            (*header).protocol = self.protocol as u8;
+            (*header).protocol = self.flow.protocol as u8;
             (*header).uid = task::uid();
             (*header).pid = task::pid();
             (*header).gid = task::gid();
@@ -52,11 +55,10 @@ impl Leg {
             (*header).device = self.sk.device();
             (*header).cgroup = task::cgroup();
             (*header).netns = self.ctx.netns();
-            (*header).destination = self.remote.ip;
-            (*header).destination_port = Port::new(self.remote.port);
+            (*header).destination = self.flow.remote.ip;
+            (*header).destination_port = Port::new(self.flow.remote.port);
             task::name(&raw mut (*header).name);
         }
-        task::remember_path(exe);
     }
 }
 
@@ -80,7 +82,7 @@ impl Carried {
         let flags = unsafe { (*state).flags };
         let mut trail: *const Trail = core::ptr::null();
         if flags & sock_flag::DESTINATIONS != 0 {
-            trail = maps::destinations().get(&unsafe { (*state).uid_and(leg.remote) });
+            trail = maps::destinations().get(&unsafe { (*state).uid_and(leg.remote()) });
         }
         if trail.is_null() && flags & sock_flag::STAGED != 0 {
             trail = maps::staged(leg.sk);
@@ -99,84 +101,72 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Not judged yet.
+    /// Let through without asking anybody.
     #[inline(always)]
     pub fn of(carried: Carried) -> Self {
         Self { verdict: Verdict::NO_FILTER, carried }
     }
-}
 
-/// The policy's view of the current process, in a frame of its own.
-#[inline(never)]
-pub fn who(image: KernelImage, into: &mut Identity) {
-    *into = identify(&image, &task::Current);
-}
-
-/// Decides; `judged.carried` is what the socket declares, and becomes what it carries.
-#[inline(never)]
-pub fn judge(leg: &Leg, image: KernelImage, candidates: &Candidates, judged: &mut Judged) {
-    let image = &image;
-    let mut identity = Identity::default();
-    who(*image, &mut identity);
-    let members = identity.members();
-    let mut carried = judged.carried;
-    if carried.trail.is_null() && members != 0 {
-        let trail = adopt::find(leg, *image, members);
-        let found = !trail.is_null();
-        let provenance = if found { Provenance::Inferred } else { Provenance::Unrecorded };
-        carried = Carried { trail, provenance };
+    /// The redirect that was decided cannot be applied.
+    #[inline(always)]
+    pub fn fail(&mut self, reason: Reason) -> bool {
+        self.verdict.reason = reason;
+        false
     }
-    let past = if !carried.trail.is_null() {
-        let trail = carried.trail;
-        let header = unsafe { &raw const (*trail).header };
-        let (origin, hops) = unsafe { ((*header).origin(), (*header).hops as u32) };
-        let first = unsafe { (*trail).hops[0].provenance() };
-        Past::of_trail(image, origin, first, hops, |i| unsafe {
-            (*trail).hops[(i & 15) as usize].handle
-        })
-    } else if members != 0 {
-        Past::unrecorded(members)
-    } else {
-        Past::fresh()
-    };
-    let listening = |_, at| leg.ctx.listening(leg.protocol, at);
-    judged.carried = carried;
-    judged.verdict =
-        decide(image, &leg.flow(), candidates, &identity, &past, listening, |_, _, _| {});
 }
 
-/// Reports and counts a refusal, and gives its errno.
+/// Decides. `walk` has classified the address; `declared` is what the socket carries by itself.
 #[inline(always)]
-pub fn refusal(leg: &Leg, image: KernelImage, judged: &Judged, reason: Reason) -> i32 {
-    let (counter, errno) = match reason {
+pub fn judge(leg: &Leg, walk: &mut Walk, declared: Carried) -> Judged {
+    phases::identify(walk);
+    let mut carried = declared;
+    if carried.trail.is_null() && walk.members() != 0 {
+        // A proxy that declared nothing continues what it most plausibly continues.
+        carried.trail = adopt::find(leg, walk.members());
+        let found = !carried.trail.is_null();
+        carried.provenance = if found { Provenance::Inferred } else { Provenance::Unrecorded };
+    }
+    if carried.trail.is_null() {
+        phases::ht_no_past(walk);
+    } else {
+        let visited = phases::ht_visited(carried.trail);
+        phases::ht_past(walk, carried.trail, visited);
+    }
+    phases::ht_walk(leg.ctx.raw(), &leg.flow, walk);
+    let verdict = walk.verdict;
+    if carried.trail.is_null() && verdict.action as u8 != Action::Permit as u8 {
+        // A trail, or a report, begins here with this process.
+        let exe = task::exe();
+        phases::ht_remember_path(exe.dev as u64, exe.ino);
+    }
+    Judged { verdict, carried }
+}
+
+/// Counts and reports a refusal, and gives its errno.
+#[inline(always)]
+pub fn refusal(leg: &Leg, judged: &Judged) -> i32 {
+    let (counter, errno) = match judged.verdict.reason {
         Reason::ListenerGoneBlock => (Counter::ListenerGone, ECONNREFUSED),
         Reason::TrailFull => (Counter::TrailFull, ELOOP),
         Reason::TableFull | Reason::NoPort => (Counter::TableFull, ENOBUFS),
         _ => (Counter::Blocked, EACCES),
     };
     maps::count(counter);
-    let verdict = Verdict { reason, ..judged.verdict };
-    let Carried { trail, provenance } = judged.carried;
-    let report = Report { kind: event_kind::REFUSED, provenance, verdict, to: leg.remote, trail };
-    event::report(leg, image, &report);
+    event::report(leg, judged, event_kind::REFUSED);
     errno
 }
 
-/// Reports that a socket with a trail was let through.
+/// Reports a socket with a trail that was let through.
 #[inline(always)]
-pub fn reached(leg: &Leg, image: KernelImage, verdict: Verdict, carried: Carried) {
-    let Carried { trail, provenance } = carried;
-    if !trail.is_null() {
-        let kind = event_kind::REACHED;
-        event::report(leg, image, &Report { kind, provenance, verdict, to: leg.remote, trail });
+pub fn reached(leg: &Leg, judged: &Judged) {
+    if !judged.carried.trail.is_null() {
+        event::report(leg, judged, event_kind::REACHED);
     }
 }
 
-/// Reports a redirect that was applied.
+/// Counts and reports a redirect that was applied.
 #[inline(always)]
-pub fn redirected(leg: &Leg, image: KernelImage, judged: &Judged, issued: &Issued) {
-    let kind = event_kind::REDIRECTED;
-    let Judged { verdict, carried: Carried { provenance, .. } } = *judged;
-    let report = Report { kind, provenance, verdict, to: issued.to, trail: issued.trail };
-    event::report(leg, image, &report);
+pub fn redirected(leg: &Leg, judged: &Judged) {
+    maps::count(Counter::Redirected);
+    event::report(leg, judged, event_kind::REDIRECTED);
 }

@@ -1,8 +1,8 @@
 //! The decision: policy, connection, process and trail in, verdict out.
 //!
-//! [`classify`] asks only what the address says and ends most connections there; [`identify`] asks
-//! who connects; [`decide`] walks the filters that are left. A caller that has everything at hand
-//! uses [`evaluate`].
+//! A [`Walk`] is first told the address, which ends most connections' decisions; then who connects, then
+//! what happened before; and then walks the filters that are left. A caller that has everything at
+//! hand uses [`evaluate`].
 
 use crate::addr::{Endpoint, Protocol};
 use crate::bits::{below, lowest};
@@ -29,33 +29,6 @@ pub trait Process {
     fn uid(&self) -> u32;
     /// Its cgroup's ancestor at `level` (the root is level 0), or 0 when it is not that deep.
     fn cgroup_at(&self, level: u32) -> u64;
-}
-
-/// What is left after the address was asked: nothing, for most connections.
-#[derive(Clone, Copy)]
-pub struct Candidates {
-    sets: [u32; 3],
-    summary: u64,
-}
-
-/// What the policy says of a process.
-#[derive(Clone, Copy, Default)]
-pub struct Identity {
-    /// Sets of the executable and the user, each for this process and, if it is the original one, as
-    /// such ([`Entry`] has the form).
-    exe: u64,
-    user: u64,
-    cgroup: u64,
-    members: u64,
-}
-
-impl Identity {
-    /// Providers as whose proxy this process may act, by their numbers.
-    #[inline(always)]
-    #[must_use]
-    pub const fn members(&self) -> u64 {
-        self.members
-    }
 }
 
 /// What happened to the connection before this leg.
@@ -91,18 +64,13 @@ impl Past {
         hops: u32,
         handle: impl Fn(u32) -> u64,
     ) -> Self {
-        let mut visited = 0u64;
-        let mut i = 0;
-        image.repeat(MAX_HOPS as u32, || {
-            if i >= hops {
-                return false;
-            }
-            if let Some(provider) = image::provider_of_handle(image, handle(i)) {
-                visited |= 1 << (provider & 63);
-            }
-            i += 1;
-            true
-        });
+        Self::of_visited(visited(image, hops, handle), origin, first, hops)
+    }
+
+    /// [`Past::of_trail`] when it is known which providers its hops name.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_visited(visited: u64, origin: Origin, first: Provenance, hops: u32) -> Self {
         let lost = first as u16 == Provenance::Unrecorded as u16;
         let eligible = if lost { after(visited) } else { u64::MAX };
         Self { visited, eligible, hops, origin: Some(origin) }
@@ -116,6 +84,24 @@ impl Past {
     pub const fn unrecorded(members: u64) -> Self {
         Self { visited: members, eligible: after(members), hops: 0, origin: None }
     }
+}
+
+/// The providers that the hops of a trail name, by their numbers; `handle` gives the handle of a hop.
+#[inline(always)]
+pub fn visited<I: Image + ?Sized>(image: &I, hops: u32, handle: impl Fn(u32) -> u64) -> u64 {
+    let mut visited = 0u64;
+    let mut i = 0;
+    image.repeat(MAX_HOPS as u32, || {
+        if i >= hops {
+            return false;
+        }
+        if let Some(provider) = image::provider_of_handle(image, handle(i)) {
+            visited |= 1 << (provider & 63);
+        }
+        i += 1;
+        true
+    });
+    visited
 }
 
 /// Every bit above the highest one of `providers`: those ranked after all of them.
@@ -152,76 +138,6 @@ impl Verdict {
     /// Nothing matched.
     pub const NO_FILTER: Self =
         Self { action: Action::Permit, reason: Reason::NoFilter, provider: None, filter: 0 };
-}
-
-/// What the address alone says. `None` lets the connection pass: no filter can match.
-#[inline(always)]
-pub fn classify<I: Image + ?Sized>(image: &I, flow: &Flow) -> Option<Candidates> {
-    let udp = flow.protocol as u32 == Protocol::Udp as u32;
-    let kind = udp as u32 + 2 * flow.remote.ip.is_loopback() as u32;
-    let kind_set = image.word(at::KIND_SETS + kind) as u32;
-    let mut summary = image.word(kind_set);
-    if summary == 0 {
-        return None;
-    }
-    let remote = image::remote_set(image, flow.remote.ip.reached());
-    summary &= image.word(remote);
-    if summary == 0 {
-        return None;
-    }
-    let port = image::port_set(image, flow.remote.port);
-    summary &= image.word(port);
-    if summary == 0 {
-        return None;
-    }
-    Some(Candidates { sets: [kind_set, remote, port], summary })
-}
-
-/// Who connects, as far as the policy cares.
-#[inline(always)]
-pub fn identify<I: Image + ?Sized, P: Process>(image: &I, process: &P) -> Identity {
-    let mut identity = Identity::default();
-    identify_exe(image, process, &mut identity);
-    identify_user(image, process, &mut identity);
-    identify_cgroup(image, process, &mut identity);
-    identity
-}
-
-/// The part of [`identify`] that asks for the executable. In parts because the kernel's stack is too
-/// small for all three in one frame.
-#[inline(always)]
-pub fn identify_exe<I: Image + ?Sized, P: Process>(image: &I, process: &P, into: &mut Identity) {
-    let entry = if image.word(at::FLAGS) & flag::NEEDS_EXE != 0 {
-        exe_entry(image, process.exe())
-    } else {
-        miss(image, at::EXE)
-    };
-    into.exe = entry.sets;
-    into.members |= entry.members;
-}
-
-/// The part of [`identify`] that asks for the user.
-#[inline(always)]
-pub fn identify_user<I: Image + ?Sized, P: Process>(image: &I, process: &P, into: &mut Identity) {
-    let entry = if image.word(at::FLAGS) & flag::NEEDS_USER != 0 {
-        user_entry(image, process.uid())
-    } else {
-        miss(image, at::USER)
-    };
-    into.user = entry.sets;
-    into.members |= entry.members;
-}
-
-/// The part of [`identify`] that asks for the cgroup.
-#[inline(always)]
-pub fn identify_cgroup<I: Image + ?Sized, P: Process>(image: &I, process: &P, into: &mut Identity) {
-    let entry = if image.word(at::FLAGS) & flag::NEEDS_CGROUP != 0 {
-        cgroup_entry(image, process)
-    } else {
-        miss(image, at::CGROUP)
-    };
-    into.cgroup = entry.sets;
-    into.members |= entry.members;
 }
 
 #[inline(always)]
@@ -269,85 +185,149 @@ const fn highest(x: u64) -> u32 {
     crate::bits::ones(smear(x)) - 1
 }
 
-/// Number of sets that are intersected.
+/// Number of sets that are intersected: kind, remote, port, executable, user, cgroup, original
+/// executable, original user.
 const DIMENSIONS: usize = 8;
 
-/// A decision in the making: everything that is known of the connection, cut to what the walk needs.
+/// A decision in the making: it takes in what is known, step by step, and then walks the filters that
+/// are left. Small and flat, since in the kernel it lives on a stack of 512 bytes.
 #[derive(Clone, Copy)]
 pub struct Walk {
     sets: [u32; DIMENSIONS],
     summary: u64,
+    /// Before the past is known: the providers as whose proxy the process may act.
     visited: u64,
     eligible: u64,
     hops: u32,
-    filters: u32,
     cursor: u32,
     redirected: bool,
     /// The answer, once [`Walk::run`] has run.
     pub verdict: Verdict,
 }
 
+impl Default for Walk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Walk {
-    /// Nothing known yet: for memory that [`Walk::prepare`] fills in.
+    /// Nothing is known yet.
     #[inline(always)]
     #[must_use]
-    pub const fn unprepared() -> Self {
+    pub const fn new() -> Self {
         Self {
             sets: [at::EMPTY; DIMENSIONS],
             summary: 0,
             visited: 0,
-            eligible: 0,
+            eligible: u64::MAX,
             hops: 0,
-            filters: 0,
             cursor: 0,
             redirected: false,
             verdict: Verdict::NO_FILTER,
         }
     }
 
-    /// Brings together what is known.
+    /// What the address alone says; false lets the connection pass, since no filter can match.
     #[inline(always)]
-    pub fn prepare<I: Image + ?Sized>(
-        &mut self,
-        image: &I,
-        candidates: &Candidates,
-        identity: &Identity,
-        past: &Past,
-    ) {
-        // Without a trail the connecting process is the original one (statement 62).
-        let (mut exe, mut user) = (identity.exe, identity.user);
-        if let Some(origin) = past.origin {
-            let flags = image.word(at::FLAGS);
-            if flags & flag::NEEDS_EXE != 0 {
-                exe = exe_entry(image, origin.exe).sets;
-            }
-            if flags & flag::NEEDS_USER != 0 {
-                user = user_entry(image, origin.uid).sets;
-            }
+    pub fn classify<I: Image + ?Sized>(&mut self, image: &I, flow: &Flow) -> bool {
+        let udp = flow.protocol as u32 == Protocol::Udp as u32;
+        let kind = udp as u32 + 2 * flow.remote.ip.is_loopback() as u32;
+        self.sets[0] = image.word(at::KIND_SETS + kind) as u32;
+        let mut summary = image.word(self.sets[0]);
+        if summary == 0 {
+            return false;
         }
-        self.sets = [
-            candidates.sets[0],
-            candidates.sets[1],
-            candidates.sets[2],
-            image::own_set(identity.exe),
-            image::own_set(identity.user),
-            image::own_set(identity.cgroup),
-            image::original_set(exe),
-            image::original_set(user),
-        ];
-        self.summary = candidates.summary
-            & image.word(self.sets[3])
-            & image.word(self.sets[4])
-            & image.word(self.sets[5])
-            & image.word(self.sets[6])
-            & image.word(self.sets[7]);
+        self.sets[1] = image::remote_set(image, flow.remote.ip.reached());
+        summary &= image.word(self.sets[1]);
+        if summary == 0 {
+            return false;
+        }
+        self.sets[2] = image::port_set(image, flow.remote.port);
+        summary & image.word(self.sets[2]) != 0
+    }
+
+    /// Who connects, as far as the policy cares: the three parts that follow.
+    #[inline(always)]
+    pub fn identify<I: Image + ?Sized, P: Process>(&mut self, image: &I, process: &P) {
+        self.identify_exe(image, process);
+        self.identify_user(image, process);
+        self.identify_cgroup(image, process);
+    }
+
+    /// By its executable.
+    #[inline(always)]
+    pub fn identify_exe<I: Image + ?Sized, P: Process>(&mut self, image: &I, process: &P) {
+        let entry = if image.word(at::FLAGS) & flag::NEEDS_EXE != 0 {
+            exe_entry(image, process.exe())
+        } else {
+            miss(image, at::EXE)
+        };
+        self.sets[3] = image::own_set(entry.sets);
+        // Without a trail the connecting process is the original one (statement 62).
+        self.sets[6] = image::original_set(entry.sets);
+        self.visited |= entry.members;
+    }
+
+    /// By its user.
+    #[inline(always)]
+    pub fn identify_user<I: Image + ?Sized, P: Process>(&mut self, image: &I, process: &P) {
+        let entry = if image.word(at::FLAGS) & flag::NEEDS_USER != 0 {
+            user_entry(image, process.uid())
+        } else {
+            miss(image, at::USER)
+        };
+        self.sets[4] = image::own_set(entry.sets);
+        self.sets[7] = image::original_set(entry.sets);
+        self.visited |= entry.members;
+    }
+
+    /// By its cgroup.
+    #[inline(always)]
+    pub fn identify_cgroup<I: Image + ?Sized, P: Process>(&mut self, image: &I, process: &P) {
+        let entry = if image.word(at::FLAGS) & flag::NEEDS_CGROUP != 0 {
+            cgroup_entry(image, process)
+        } else {
+            miss(image, at::CGROUP)
+        };
+        self.sets[5] = image::own_set(entry.sets);
+        self.visited |= entry.members;
+    }
+
+    /// Providers as whose proxy the process may act, by their numbers; only until [`Walk::set_past`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn members(&self) -> u64 {
+        self.visited
+    }
+
+    /// What happened before; without it the connection is taken for an application's own.
+    #[inline(always)]
+    pub fn set_past<I: Image + ?Sized>(&mut self, image: &I, past: &Past) {
         self.visited = past.visited;
         self.eligible = past.eligible;
         self.hops = past.hops;
-        self.filters = image.word(at::FILTERS) as u32;
-        self.cursor = 0;
-        self.redirected = false;
-        self.verdict = Verdict::NO_FILTER;
+        if let Some(origin) = past.origin {
+            let flags = image.word(at::FLAGS);
+            if flags & flag::NEEDS_EXE != 0 {
+                self.sets[6] = image::original_set(exe_entry(image, origin.exe).sets);
+            }
+            if flags & flag::NEEDS_USER != 0 {
+                self.sets[7] = image::original_set(user_entry(image, origin.uid).sets);
+            }
+        }
+    }
+
+    /// Words of 64 filters that have a bit in every set's summary.
+    #[inline(always)]
+    fn summary<I: Image + ?Sized>(&self, image: &I) -> u64 {
+        let mut summary = u64::MAX;
+        let mut d = 0;
+        while d < DIMENSIONS {
+            summary &= image.word(self.sets[d]);
+            d += 1;
+        }
+        summary
     }
 
     /// Walks the filters that match, in the order of asking.
@@ -357,15 +337,17 @@ impl Walk {
     /// is taken, and the walk goes on only to find blocks, since a block of any provider refuses. That
     /// a listener is gone counts even when it is not its provider's turn: the next leg may not match.
     ///
-    /// `listening` says whether something listens at the address; `note` is told every outcome.
+    /// `listening` is given a provider's number and whether IPv4 is meant, and says whether something
+    /// listens at that listener's address; `note` is told every outcome.
     #[inline(always)]
     pub fn run<I: Image + ?Sized>(
         &mut self,
         image: &I,
         flow: &Flow,
-        mut listening: impl FnMut(u32, Endpoint) -> bool,
+        mut listening: impl FnMut(u32, bool) -> bool,
         mut note: impl FnMut(u32, u32, Reason),
     ) {
+        self.summary = self.summary(image);
         // Each step leaves either a provider or a word of 64 filters behind.
         image.repeat((MAX_PROVIDERS + MAX_FILTERS / 64) as u32, || {
             self.step(image, flow, &mut listening, &mut note)
@@ -378,7 +360,7 @@ impl Walk {
         &mut self,
         image: &I,
         flow: &Flow,
-        listening: &mut impl FnMut(u32, Endpoint) -> bool,
+        listening: &mut impl FnMut(u32, bool) -> bool,
         note: &mut impl FnMut(u32, u32, Reason),
     ) -> bool {
         let cursor = self.cursor;
@@ -398,7 +380,7 @@ impl Walk {
             return true;
         }
         let filter = w * 64 + lowest(bits);
-        let description = image.word(self.filters + filter);
+        let description = image.word(image.word(at::FILTERS) as u32 + filter);
         let index = (description >> 8) as u32 & 63;
         let provider = ProviderAt::new(image, index);
         self.cursor = provider.filters(image).1;
@@ -444,7 +426,7 @@ impl Walk {
         flow: &Flow,
         index: u32,
         provider: ProviderAt,
-        listening: &mut impl FnMut(u32, Endpoint) -> bool,
+        listening: &mut impl FnMut(u32, bool) -> bool,
     ) -> Reason {
         let bit = 1u64 << (index & 63);
         if self.visited & bit != 0 {
@@ -453,15 +435,11 @@ impl Walk {
         if flow.remote.ip.is_many() {
             return Reason::ManyReceivers;
         }
-        let up = match provider.listener(image, flow.remote.ip.is_v4()) {
-            Some(listener) => {
-                if listener.port == flow.remote.port && listener.ip == flow.remote.ip.reached() {
-                    return Reason::OwnListener;
-                }
-                listening(index, listener)
-            }
-            None => false,
-        };
+        let v4 = flow.remote.ip.is_v4();
+        if provider.listens_at(image, v4, &flow.remote) {
+            return Reason::OwnListener;
+        }
+        let up = provider.listens(image, v4) && listening(index, v4);
         if !up {
             return if provider.bypasses(image) {
                 Reason::ListenerGoneBypass
@@ -482,37 +460,21 @@ impl Walk {
     }
 }
 
-/// [`Walk::prepare`] and [`Walk::run`].
-#[inline(always)]
-pub fn decide<I: Image + ?Sized>(
-    image: &I,
-    flow: &Flow,
-    candidates: &Candidates,
-    identity: &Identity,
-    past: &Past,
-    listening: impl FnMut(u32, Endpoint) -> bool,
-    note: impl FnMut(u32, u32, Reason),
-) -> Verdict {
-    let mut walk = Walk::unprepared();
-    walk.prepare(image, candidates, identity, past);
-    walk.run(image, flow, listening, note);
-    walk.verdict
-}
-
 /// The whole decision for a caller that has everything at hand: the unprivileged engine, `explain`,
-/// the tests.
+/// the tests. `past` is given the providers as whose proxy the process may act.
 pub fn evaluate<I: Image + ?Sized, P: Process>(
     image: &I,
     flow: &Flow,
     process: &P,
-    past: impl FnOnce(&Identity) -> Past,
-    listening: impl FnMut(u32, Endpoint) -> bool,
+    past: impl FnOnce(u64) -> Past,
+    listening: impl FnMut(u32, bool) -> bool,
     note: impl FnMut(u32, u32, Reason),
 ) -> Verdict {
-    let Some(candidates) = classify(image, flow) else {
-        return Verdict::NO_FILTER;
-    };
-    let identity = identify(image, process);
-    let past = past(&identity);
-    decide(image, flow, &candidates, &identity, &past, listening, note)
+    let mut walk = Walk::new();
+    if walk.classify(image, flow) {
+        walk.identify(image, process);
+        walk.set_past(image, &past(walk.members()));
+        walk.run(image, flow, listening, note);
+    }
+    walk.verdict
 }

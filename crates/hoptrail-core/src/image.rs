@@ -313,22 +313,49 @@ impl ProviderAt {
         image.word(self.0 + provider_at::FLAGS) & provider_flag::BYPASS != 0
     }
 
+    /// Whether it has a listener for destinations of that family.
+    #[inline(always)]
+    #[must_use]
+    pub fn listens<I: Image + ?Sized>(self, image: &I, v4: bool) -> bool {
+        let has = if v4 { provider_flag::V4 } else { provider_flag::V6 };
+        image.word(self.0 + provider_at::FLAGS) & has != 0
+    }
+
+    /// Whether `remote` is its listener of that family.
+    #[inline(always)]
+    #[must_use]
+    pub fn listens_at<I: Image + ?Sized>(self, image: &I, v4: bool, remote: &Endpoint) -> bool {
+        let (a, b, port) = self.listener_words(image, v4);
+        if port != remote.port || !self.listens(image, v4) {
+            return false;
+        }
+        let words = remote.ip.reached().words();
+        a as u32 == words[0]
+            && (a >> 32) as u32 == words[1]
+            && b as u32 == words[2]
+            && (b >> 32) as u32 == words[3]
+    }
+
+    /// Its listener of that family, which it must have: the address in two words as [`Ip`] in memory,
+    /// and the port.
+    #[inline(always)]
+    #[must_use]
+    pub fn listener_words<I: Image + ?Sized>(self, image: &I, v4: bool) -> (u64, u64, u16) {
+        let (at, shift) = if v4 { (provider_at::V4, 16) } else { (provider_at::V6, 32) };
+        let port = (image.word(self.0 + provider_at::FLAGS) >> shift) as u16;
+        (image.word(self.0 + at), image.word(self.0 + at + 1), port)
+    }
+
     /// Its listener for destinations of that family.
     #[inline(always)]
     #[must_use]
     pub fn listener<I: Image + ?Sized>(self, image: &I, v4: bool) -> Option<Endpoint> {
-        let flags = image.word(self.0 + provider_at::FLAGS);
-        let (has, at, port) = if v4 {
-            (provider_flag::V4, provider_at::V4, flags >> 16)
-        } else {
-            (provider_flag::V6, provider_at::V6, flags >> 32)
-        };
-        if flags & has == 0 {
+        if !self.listens(image, v4) {
             return None;
         }
-        let (a, b) = (image.word(self.0 + at), image.word(self.0 + at + 1));
+        let (a, b, port) = self.listener_words(image, v4);
         let words = [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32];
-        Some(Endpoint::new(Ip::from_words(words), port as u16))
+        Some(Endpoint::new(Ip::from_words(words), port))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What kernel and user space must agree on: addresses, records and their wire form, redirect
 //! states, the policy image and the one decision taken from it.
 //!
-//! The BPF hooks, the engine, `hoptrail explain` and the model checker all call [`decide`]; nothing
+//! The BPF hooks, the engine, `hoptrail explain` and the model checker all use [`decide`]; nothing
 //! else decides. The crate is `no_std`, free of `unsafe`, and free of allocation but for the policy
 //! compiler behind the `compile` feature.
 #![no_std]

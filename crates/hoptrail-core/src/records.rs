@@ -135,8 +135,8 @@ pub struct TrailHeader {
     pub destination_port: Port,
     /// Port of `local`.
     pub local_port: Port,
-    /// Zero.
-    pub reserved2: u32,
+    /// Not zero once a socket has adopted this trail. The kernel side's own; zero in a blob.
+    pub adopted: u32,
     /// Name of the application's main thread (`comm`), NUL padded.
     pub name: [u8; 16],
 }

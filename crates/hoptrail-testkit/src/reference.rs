@@ -5,7 +5,7 @@
 //! the types of its answers.
 
 use hoptrail_core::compile::{Cgroup, Filter, Members, Policy, Prefix, Provider};
-use hoptrail_core::decide::{Flow, Identity, Past, Process, Verdict};
+use hoptrail_core::decide::{Flow, Past, Process, Verdict};
 use hoptrail_core::image::{Action, Image};
 use hoptrail_core::reason::Reason;
 use hoptrail_core::records::{Exe, MAX_HOPS, Origin, Provenance};
@@ -55,9 +55,9 @@ pub enum Before {
 
 impl Before {
     /// The same for the code under test, put together as every engine does it.
-    pub fn past<I: Image + ?Sized>(&self, image: &I, identity: &Identity) -> Past {
+    pub fn past<I: Image + ?Sized>(&self, image: &I, members: u64) -> Past {
         match self {
-            Self::Nothing => Past::unrecorded(identity.members()),
+            Self::Nothing => Past::unrecorded(members),
             Self::Trail { origin, first, handles } => {
                 Past::of_trail(image, *origin, *first, handles.len() as u32, |i| {
                     handles[i as usize]

@@ -11,7 +11,7 @@ use decisions::generate::{self, Scenario};
 use decisions::world::Fake;
 use hoptrail_core::Endpoint;
 use hoptrail_core::compile::{Compiled, compile};
-use hoptrail_core::decide::{self, Verdict};
+use hoptrail_core::decide::{self, Verdict, Walk};
 use hoptrail_core::image::Action;
 use hoptrail_core::reason::Reason;
 use hoptrail_testkit::cases::{CASES, Case, Outcome, Realised, realise};
@@ -25,7 +25,7 @@ fn by_core(compiled: &Compiled, real: &Realised) -> (Verdict, Vec<Note>) {
         &compiled.words,
         &real.flow,
         &real.connector,
-        |identity| real.before.past(&compiled.words, identity),
+        |members| real.before.past(&compiled.words, members),
         |_, at: Endpoint| !real.down.contains(&at),
         |provider, filter, reason| notes.push((provider, filter, reason)),
     );
@@ -120,9 +120,10 @@ proptest! {
     fn memberships_by_core_and_reference(scenario in generate::scenario()) {
         let compiled = compile(&scenario.policy, 7).unwrap();
         for real in scenario.questions() {
-            let identity = decide::identify(&compiled.words, &real.connector);
+            let mut walk = Walk::new();
+            walk.identify(&compiled.words, &real.connector);
             let members = reference::members(&real.policy, &real.connector);
-            prop_assert_eq!(identity.members(), members.iter().fold(0, |m, i| m | 1 << i));
+            prop_assert_eq!(walk.members(), members.iter().fold(0, |m, i| m | 1 << i));
         }
     }
 }

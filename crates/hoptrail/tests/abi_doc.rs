@@ -63,7 +63,7 @@ fn blob_header() {
         fields,
         fields!(TrailHeader: magic version length tag id hops protocol reserved uid pid gid
             start_ns exe_ino exe_dev device cgroup netns destination local destination_port
-            local_port reserved2 name)
+            local_port adopted name)
     );
 }
 

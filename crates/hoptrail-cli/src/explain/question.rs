@@ -95,8 +95,8 @@ impl Question {
             image,
             &self.flow,
             self,
-            |identity| {
-                self.members.set(identity.members() | self.member_of);
+            |members| {
+                self.members.set(members | self.member_of);
                 self.past(policy)
             },
             |provider, _| self.down & (1 << provider) == 0,

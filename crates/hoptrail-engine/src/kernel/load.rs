@@ -1,0 +1,152 @@
+//! Loading: the embedded object, the kernel's offsets, the verifier.
+
+use super::btf;
+use super::maps::{Maps, Plain};
+use super::pins::Pins;
+use crate::engine::EngineError;
+use aya::programs::ProgramError;
+use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use hoptrail_core::shared::map;
+
+/// Compiled from crates/hoptrail-bpf by scripts/build-bpf and committed.
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../hoptrail-bpf/object/hoptrail.bpf.o"
+));
+
+/// The maps that live on in pins; the loader shares them by name.
+const PINNED: &[&str] = &[
+    map::POLICY,
+    map::LINKS,
+    map::TUPLES,
+    "SOCKS",
+    "STAGED",
+    "FLOWS",
+    map::FLOW_TRAILS,
+    "PEERS",
+    "REPLIES",
+    "SELECTED",
+    "DESTINATIONS",
+    "RECENT",
+    "ASKED",
+    map::CONTEXTS,
+    map::PATHS,
+    map::KEY,
+    map::COUNTERS,
+    "SEQUENCE",
+    map::EVENTS,
+    map::TEMPLATE,
+    map::GENERATION,
+];
+
+/// The loaded object.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) maps: Maps,
+}
+
+pub(super) fn load(pins: Option<&Pins>, entries: &[(String, u32)]) -> Result<Loaded, EngineError> {
+    let offsets = Plain(btf::offsets()?);
+    let ports = port_range();
+    let object = std::env::var_os("HOPTRAIL_BPF_OBJECT").map(std::fs::read).transpose();
+    let object = object.map_err(|e| EngineError::os("cannot read HOPTRAIL_BPF_OBJECT", e))?;
+    let mut loader = EbpfLoader::new();
+    loader.override_global("OFFSETS", &offsets, true);
+    loader.override_global("PORT_RANGE", &ports, true);
+    for (name, count) in entries {
+        loader.map_max_entries(name, *count);
+    }
+    if let Some(pins) = pins {
+        for name in PINNED {
+            loader.map_pin_path(name, pins.map(name));
+        }
+    }
+    let mut ebpf = loader.load(object.as_deref().unwrap_or(OBJECT)).map_err(explain)?;
+    let names: Vec<String> = ebpf.programs().map(|(name, _)| name.to_owned()).collect();
+    for name in names {
+        load_program(&mut ebpf, &name)?;
+    }
+    let maps = Maps::take(&mut ebpf)?;
+    Ok(Loaded { ebpf, maps })
+}
+
+fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), EngineError> {
+    use aya::programs::Program;
+    let t0 = std::time::Instant::now();
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| EngineError::new(format!("the BPF object has no program {name}")))?;
+    let result = match program {
+        Program::CgroupSockAddr(p) => p.load(),
+        Program::CgroupSockopt(p) => p.load(),
+        Program::CgroupSock(p) => p.load(),
+        Program::SockOps(p) => p.load(),
+        _ => return Err(EngineError::new(format!("BPF program {name} is of an unknown type"))),
+    };
+    if std::env::var_os("HT_DEBUG").is_some() {
+        eprintln!("{name} {:?} {}", t0.elapsed(), result.is_ok());
+    }
+    result.map_err(|error| refused(name, &error))
+}
+
+/// A refusal by the verifier, or for want of privileges, in a sentence.
+fn refused(name: &str, error: &ProgramError) -> EngineError {
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return EngineError::new(format!("cannot load BPF program {name}: {error}"));
+    };
+    if io_error.raw_os_error() == Some(libc::EPERM) {
+        return privileges();
+    }
+    let log = verifier_log.to_string();
+    let tail: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
+    let tail: Vec<&str> = tail.into_iter().rev().collect();
+    EngineError::new(format!(
+        "the kernel refuses BPF program {name} ({io_error}); please report this with the kernel's version. The verifier's last words:\n{}",
+        tail.join("\n")
+    ))
+}
+
+/// Lines of a verifier log that are worth showing.
+const LOG_LINES: usize = 40;
+
+fn privileges() -> EngineError {
+    EngineError::new(
+        "not allowed to load BPF programs: run as root, or with the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+    )
+}
+
+fn explain(error: EbpfError) -> EngineError {
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(e) = cause {
+        let denied = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        if denied == Some(libc::EPERM) {
+            return privileges();
+        }
+        cause = e.source();
+    }
+    EngineError::new(format!("cannot load the BPF programs: {}", chain(&error)))
+}
+
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        text = format!("{text}: {e}");
+        cause = e.source();
+    }
+    text
+}
+
+/// The host's range of local ports, for connected UDP sockets that the connect hook has to bind.
+fn port_range() -> [u32; 2] {
+    const DEFAULT: [u32; 2] = [32_768, 60_999];
+    let Ok(text) = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range") else {
+        return DEFAULT;
+    };
+    let mut numbers = text.split_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(low)), Some(Ok(high))) if low <= high => [low, high],
+        _ => DEFAULT,
+    }
+}
