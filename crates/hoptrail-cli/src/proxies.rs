@@ -12,6 +12,9 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+/// A proxy that prints without end and without line ends must not fill our memory.
+const LONGEST_LINE: u64 = 16 * 1024;
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Proxies {
@@ -101,7 +104,7 @@ fn pump(provider: String, from: impl Read + Send + 'static) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
-        while from.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+        while from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
             let text = String::from_utf8_lossy(&line);
             let _ = writeln!(
                 anstream::stderr().lock(),
