@@ -88,6 +88,11 @@ impl KernelEngine {
         pins.remove_links_but(&self.attachments)
     }
 
+    /// Detaches from every cgroup that this engine has attached itself to. What is pinned stays.
+    pub fn detach_all(&mut self) {
+        self.attachments.clear();
+    }
+
     /// The generation of the policy in force; 0 before the first.
     #[must_use]
     pub const fn generation(&self) -> u64 {
