@@ -34,9 +34,10 @@ pub fn find(ctx: Sockopt, sk: Sock) -> Result<Found, Missing> {
 }
 
 #[inline(always)]
-fn tcp(ctx: Sockopt, sk: Sock, state: *const SockState) -> Result<Found, Missing> {
+fn tcp(ctx: Sockopt, sk: Sock, state: *mut SockState) -> Result<Found, Missing> {
     let flags = if state.is_null() { 0 } else { unsafe { (*state).flags } };
     if flags & sock_flag::ACCEPTED != 0 {
+        unsafe { (*state).flags |= sock_flag::ASKED };
         return link(unsafe { (*state).id });
     }
     if flags & sock_flag::STAGED != 0 {

@@ -123,6 +123,8 @@ pub mod sock_flag {
     pub const ISSUED: u32 = 1;
     /// This is the proxy's end of a redirected connection.
     pub const ACCEPTED: u32 = 2;
+    /// The proxy has asked for records or context of this connection.
+    pub const ASKED: u32 = 8;
     /// `STAGED` holds a trail.
     pub const STAGED: u32 = 4;
     /// The link is in `TUPLES`, or was.

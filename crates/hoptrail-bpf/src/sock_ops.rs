@@ -96,6 +96,15 @@ fn closed(ctx: SockOps) {
     let flags = unsafe { (*state).flags };
     let id = unsafe { (*state).id };
     if flags & sock_flag::ACCEPTED != 0 {
+        // Reset before the proxy has asked: it will, and shall not take it for a direct connection.
+        let mut kept = 0;
+        if flags & sock_flag::ASKED == 0 {
+            let trail = maps::links().get(&id);
+            if !trail.is_null() && !maps::make_staged(sk, trail).is_null() {
+                kept = sock_flag::STAGED;
+            }
+        }
+        unsafe { (*state).flags = (flags & !sock_flag::ACCEPTED) | kept };
         maps::links().remove(&id);
     } else if flags & sock_flag::TUPLED != 0 {
         // Still there: no proxy has accepted it, and none will.

@@ -72,7 +72,7 @@ pub(super) fn load(pins: Option<&Pins>, entries: &[(String, u32)]) -> Result<Loa
 
 fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), EngineError> {
     use aya::programs::Program;
-   
+
     let program = ebpf
         .program_mut(name)
         .ok_or_else(|| EngineError::new(format!("the BPF object has no program {name}")))?;
@@ -83,8 +83,6 @@ fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), EngineError> {
         Program::SockOps(p) => p.load(),
         _ => return Err(EngineError::new(format!("BPF program {name} is of an unknown type"))),
     };
-        eprintln!("{name} {:?} {}", t0.elapsed(), result.is_ok());
-    }
     result.map_err(|error| refused(name, &error))
 }
 
