@@ -13,7 +13,7 @@ use hoptrail_engine::kernel::DEFAULT_PINS;
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Act on the whole host, or on one cgroup, until stopped
 ///
@@ -37,11 +37,9 @@ pub(crate) struct DaemonArgs {
     pub(crate) log_format: LogFormat,
 }
 
-/// How long the daemon sleeps when nothing happens, and when something does.
+/// How often the proxies are looked after: those that run, and those that do not listen yet.
 const IDLE: Duration = Duration::from_millis(200);
-const BUSY: Duration = Duration::from_millis(10);
-/// After an event more are likely.
-const STAYS_BUSY: Duration = Duration::from_secs(1);
+const STARTING: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(args: &DaemonArgs) -> ExitCode {
     match serve(args) {
@@ -62,18 +60,14 @@ fn serve(args: &DaemonArgs) -> Result<(), Failure> {
     let control = Server::open(&dir)?;
     notify::ready(&steward.summary());
     args.log_format.say(Level::Info, steward.summary());
-    let mut busy_until = Instant::now();
     loop {
-        let now = Instant::now();
-        let pause = if now < busy_until || !steward.all_listen() { BUSY } else { IDLE };
+        let pause = if steward.all_listen() { IDLE } else { STARTING };
         steward.wait(&signals, &control, pause);
         if let Some(signal) = take(&signals, &mut steward) {
             return stop(args, signal);
         }
         control.serve(|request| answer(&mut steward, request));
-        if steward.tick()? {
-            busy_until = Instant::now() + STAYS_BUSY;
-        }
+        steward.tick()?;
     }
 }
 

@@ -5,7 +5,9 @@ use crate::cleanup::dead_runs;
 use crate::engines::{EngineChoice, open_engine};
 use crate::failure::Failure;
 use crate::output::{self, ACTED, BAD, DIM, GOOD, paint};
+use crate::reaper::Reaper;
 use crate::rundir::{DEFAULT_RUN_DIR, RunDir};
+use crate::scope::PREFIX;
 use hoptrail_engine::host::cgroup2::{Mount, OwnedCgroup};
 use hoptrail_engine::host::doctor::{self, Check, Status, check};
 use hoptrail_engine::kernel::DEFAULT_PINS;
@@ -74,8 +76,9 @@ fn attach() -> Result<(), Failure> {
     let own = mount
         .of_process(std::process::id())
         .map_err(|e| Failure::os("cannot read the cgroup of this process", e))?;
-    let cgroup =
-        OwnedCgroup::create(own.path().join(format!("hoptrail-doctor-{}", std::process::id())))?;
+    let path = own.path().join(format!("{PREFIX}{}", std::process::id()));
+    let _reaper = Reaper::start(&path)?;
+    let cgroup = OwnedCgroup::create(path)?;
     open_engine(EngineChoice::Kernel)?.attach(cgroup.dir().path())?;
     Ok(cgroup.end()?)
 }

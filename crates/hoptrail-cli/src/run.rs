@@ -96,7 +96,10 @@ fn accompany(mut wrapped: Wrapped, scope: &mut Scope, signals: &Signals) -> Resu
 fn report(scope: &mut Scope, format: TrailFormat) -> Result<(), Failure> {
     let (left, lost) = scope.finish()?;
     if left > 0 {
-        output::warning(format!("{left} processes that the command left running were ended"));
+        let what = if left == 1 { "a process" } else { "processes" };
+        output::warning(format!(
+            "{what} that the command left running ({left}): ended, since nothing would be redirected any more"
+        ));
     }
     match format {
         TrailFormat::None => {}

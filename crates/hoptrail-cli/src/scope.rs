@@ -26,8 +26,8 @@ pub(crate) const PREFIX: &str = "hoptrail-run-";
 const APP: &str = "app";
 /// Trails that are kept for printing.
 const TRAILS: usize = 4096;
-/// How often events are fetched; their ring holds some hundred.
-const TICK: Duration = Duration::from_millis(20);
+/// How often the proxies are looked after when nothing else happens.
+const TICK: Duration = Duration::from_millis(100);
 
 /// The running scope. Fields are dropped in this order: redirection ends last but for the cgroups, so that no
 /// connection of the command is made past a provider.
@@ -95,7 +95,7 @@ impl Scope {
 
     /// Waits a moment, fetches events and tends the proxies.
     pub(crate) fn tick(&mut self, signals: &Signals) -> Result<(), Failure> {
-        signals.wait(&[], TICK);
+        signals.wait(&[self.engine.event_fd()], TICK);
         self.fetch()?;
         for (provider, notice) in self.proxies.tick(Instant::now())? {
             proxies::tell(&provider, &notice);

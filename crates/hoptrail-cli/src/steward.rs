@@ -105,11 +105,11 @@ impl<'a> Steward<'a> {
 
     /// Waits for something to do.
     pub(crate) fn wait(&self, signals: &Signals, control: &Server, pause: Duration) {
-        signals.wait(&[control.as_fd(), self.watcher.as_fd()], pause);
+        signals.wait(&[control.as_fd(), self.watcher.as_fd(), self.engine.event_fd()], pause);
     }
 
-    /// Fetches events, tends the proxies, follows replaced files; tells whether there were events.
-    pub(crate) fn tick(&mut self) -> Result<bool, Failure> {
+    /// Fetches events, tends the proxies, follows replaced files.
+    pub(crate) fn tick(&mut self) -> Result<(), Failure> {
         let events = self.engine.events(Duration::ZERO)?;
         for event in &events {
             self.args.log_format.event(event, &self.names);
@@ -129,7 +129,7 @@ impl<'a> Steward<'a> {
                 format!("names have changed, but the old policy stays: {failure}"),
             );
         }
-        Ok(!events.is_empty())
+        Ok(())
     }
 
     /// The policy's generation.

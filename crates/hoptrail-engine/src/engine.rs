@@ -2,6 +2,7 @@
 
 use crate::event::Event;
 use hoptrail_core::compile::Policy;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -84,6 +85,9 @@ pub trait Engine {
     /// # Errors
     /// When the kernel refuses a program or a link.
     fn attach(&mut self, path: &Path) -> Result<(), EngineError>;
+
+    /// Readable when events wait, for a caller that waits for other things too.
+    fn event_fd(&self) -> BorrowedFd<'_>;
 
     /// Waits up to `timeout` for events and gives what came, oldest first.
     ///

@@ -16,6 +16,7 @@ use crate::event::Event;
 use hoptrail_core::Trail;
 use hoptrail_core::compile::compile;
 use load::Loaded;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -131,6 +132,10 @@ impl Engine for KernelEngine {
         let attachment = pins::attach(&self.loaded, self.pins.as_ref(), path)?;
         self.attachments.push(attachment);
         Ok(())
+    }
+
+    fn event_fd(&self) -> BorrowedFd<'_> {
+        self.loaded.maps.events.as_fd()
     }
 
     fn events(&mut self, timeout: Duration) -> Result<Vec<Event>, EngineError> {
