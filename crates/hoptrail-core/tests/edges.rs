@@ -67,7 +67,7 @@ fn block() -> Filter {
 
 fn ask(compiled: &Compiled, to: &str, port: u16, who: &Someone) -> Verdict {
     let flow = Flow { protocol: Protocol::Tcp, remote: Endpoint::new(ip(to), port) };
-    let past = |_: &_| Past::fresh();
+    let past = |_| Past::fresh();
     evaluate(&compiled.words, &flow, who, past, |_, _| true, |_, _, _| {})
 }
 

@@ -26,10 +26,15 @@ fn by_core(compiled: &Compiled, real: &Realised) -> (Verdict, Vec<Note>) {
         &real.flow,
         &real.connector,
         |members| real.before.past(&compiled.words, members),
-        |_, at: Endpoint| !real.down.contains(&at),
+        |provider, v4| !real.down.contains(&listener(compiled, provider, v4)),
         |provider, filter, reason| notes.push((provider, filter, reason)),
     );
     (verdict, notes)
+}
+
+fn listener(compiled: &Compiled, provider: u32, v4: bool) -> Endpoint {
+    let provider = &compiled.providers[provider as usize];
+    if v4 { provider.listen_v4.unwrap() } else { provider.listen_v6.unwrap() }
 }
 
 fn by_reference(real: &Realised) -> (Verdict, Vec<Note>) {

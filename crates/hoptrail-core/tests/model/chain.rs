@@ -100,7 +100,7 @@ pub(crate) fn judge(network: &Network, by: Who, trail: Option<&Trail>, rules: Ru
         image,
         &FLOW,
         &by,
-        |identity| match trail {
+        |members| match trail {
             _ if rules == Rules::NoPast => Past::fresh(),
             Some(trail) => {
                 let first = match rules {
@@ -111,12 +111,13 @@ pub(crate) fn judge(network: &Network, by: Who, trail: Option<&Trail>, rules: Ru
                 let origin = trail.header.origin();
                 Past::of_trail(image, origin, first, hops, |i| trail.hops[i as usize].handle)
             }
-            None if identity.members() != 0 => Past::unrecorded(identity.members()),
-            None => Past::fresh(),
+            // Of an application, which is no provider's member, this is a fresh connection.
+            None => Past::unrecorded(members),
         },
-        |provider, at| {
+        |provider, v4| {
             let n = network.asked[provider as usize];
-            assert_eq!(at, listener(n));
+            let asked = &network.compiled.providers[provider as usize];
+            assert!(v4 && asked.listen_v4 == Some(listener(n)));
             network.nodes[n].kind.listens()
         },
         |_, _, _| {},
