@@ -40,7 +40,8 @@ fn none() -> Listeners {
 
 fn until_dead(proxy: &mut Proxy, now: Instant) -> Notice {
     for _ in 0..500 {
-        if let Some(notice) = proxy.tick(now, &none()) {
+        // That it does not listen may be said before.
+        if let Some(notice @ Notice::Died { .. }) = proxy.tick(now, &none()) {
             return notice;
         }
         sleep(Duration::from_millis(4));
