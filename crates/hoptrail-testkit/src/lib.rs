@@ -1,4 +1,5 @@
 //! What the tests of all crates share.
 
 pub mod cases;
+pub mod lab;
 pub mod reference;

@@ -1,0 +1,78 @@
+//! Socket options with every detail: how much room was offered, what the whole buffer held after.
+#![expect(
+    unsafe_code,
+    reason = "no safe wrapper takes a level and an option that it does not know"
+)]
+
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// What the buffer holds before each call.
+pub const UNTOUCHED: u8 = 0xa5;
+
+/// What a getsockopt did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// The error, if it failed.
+    pub errno: Option<i32>,
+    /// The length as the call left it.
+    pub length: u32,
+    /// The whole buffer; [`UNTOUCHED`] wherever the kernel wrote nothing.
+    pub buffer: Vec<u8>,
+}
+
+impl Probe {
+    /// The value.
+    ///
+    /// # Errors
+    /// The call's error.
+    pub fn value(self) -> io::Result<Vec<u8>> {
+        match self.errno {
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => {
+                let length = (self.length as usize).min(self.buffer.len());
+                Ok(self.buffer[..length].to_vec())
+            }
+        }
+    }
+
+    /// Whether nothing was written from byte `from` on.
+    #[must_use]
+    pub fn untouched_from(&self, from: usize) -> bool {
+        self.buffer[from..].iter().all(|&b| b == UNTOUCHED)
+    }
+}
+
+/// Asks for an option with `room` bytes.
+pub(super) fn get(socket: BorrowedFd<'_>, level: i32, option: i32, room: usize) -> Probe {
+    let mut buffer = vec![UNTOUCHED; room];
+    let mut length = room as libc::socklen_t;
+    // SAFETY: the descriptor is open while borrowed; the buffer is writable for `length` bytes.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            buffer.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let errno = (result != 0).then(|| io::Error::last_os_error().raw_os_error().unwrap_or(0));
+    Probe { errno, length, buffer }
+}
+
+/// Sets an option.
+pub(super) fn set(socket: BorrowedFd<'_>, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
+    // SAFETY: the descriptor is open while borrowed; the kernel only reads `value`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            value.as_ptr().cast(),
+            value.len() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
