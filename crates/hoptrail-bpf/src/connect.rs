@@ -1,10 +1,12 @@
 //! connect(2), TCP and UDP, IPv4 and IPv6: the place where connections are redirected.
 
-use crate::ctx::{ALLOW, Sock, SockAddr, refuse};
+use crate::ctx::{ALLOW, SockAddr, refuse};
 use crate::issue::{self, Issued};
 use crate::maps::{self, Peer, SockState};
 use crate::phases::ht_classify;
 use crate::policy::{KernelImage, repeat};
+use crate::sendmsg::{claim, enter_alias};
+use crate::setsockopt::name_sock;
 use crate::verdict::{Carried, Judged, Leg, judge, reached, redirected, refusal};
 use crate::{adopt, task};
 use hoptrail_core::decide::{Flow, Walk};
@@ -64,7 +66,7 @@ fn redirect(leg: &Leg, judged: &mut Judged) -> bool {
         return judged.fail(Reason::TableFull);
     }
     let udp = leg.protocol() as u8 == Protocol::Udp as u8;
-    if udp && leg.sk.local().port == 0 && !bind_somewhere(leg) {
+    if udp && leg.sk.local().port == 0 && !bind_somewhere(leg, &to) {
         return judged.fail(Reason::NoPort);
     }
     let mut issued = Issued::to(to);
@@ -74,7 +76,7 @@ fn redirect(leg: &Leg, judged: &mut Judged) -> bool {
     adopt::remember(leg, &issued);
     issue::mark(state, leg.remote(), &issued);
     if udp {
-        link_flow(leg, leg.sk, state, &issued);
+        link_flow(leg, state, &issued);
     }
     if leg.sk.device() != 0 {
         leg.ctx.unbind_device();
@@ -86,14 +88,19 @@ fn redirect(leg: &Leg, judged: &mut Judged) -> bool {
 
 /// A connected UDP socket gets its port only after this hook; the proxy will know the flow by it.
 #[inline(never)]
-fn bind_somewhere(leg: &Leg) -> bool {
+fn bind_somewhere(leg: &Leg, to: &Endpoint) -> bool {
     let (low, high) = task::port_range();
     let mut bound = false;
     repeat(16, || {
         let random = unsafe { aya_ebpf::helpers::generated::bpf_get_prandom_u32() };
         let span = high.wrapping_sub(low).wrapping_add(1);
         let port = if span == 0 { low } else { low.wrapping_add(random % span) };
-        bound = leg.ctx.bind(port as u16);
+        // Not one by which the proxy knows a flow already.
+        let own = leg.sk.local().ip;
+        let ip = if own.is_unspecified() { to.ip } else { own };
+        let peer =
+            Peer { netns: leg.ctx.netns(), ip, port: port & 0xffff, listener_port: to.port as u32 };
+        bound = maps::peers().get(&peer).is_null() && leg.ctx.bind(port as u16);
         !bound
     });
     bound
@@ -101,8 +108,8 @@ fn bind_somewhere(leg: &Leg) -> bool {
 
 /// The proxy finds a connected socket's flow by the socket's own address.
 #[inline(never)]
-fn link_flow(leg: &Leg, sk: Sock, state: *mut SockState, issued: &Issued) {
-    let mut from: Endpoint = sk.local();
+fn link_flow(leg: &Leg, state: *mut SockState, issued: &Issued) {
+    let mut from: Endpoint = leg.sk.local();
     if from.ip.is_unspecified() {
         // The kernel will choose the listener's own address as source of what it sends there.
         from.ip = issued.to.ip;
@@ -112,12 +119,10 @@ fn link_flow(leg: &Leg, sk: Sock, state: *mut SockState, issued: &Issued) {
         (*state).from_port = from.port;
     }
     issue::note_from(issued.trail, from);
-    let peer = Peer {
-        netns: leg.ctx.netns(),
-        ip: from.ip,
-        port: from.port as u32,
-        listener_port: issued.to.port as u32,
-    };
-    maps::peers().put(&peer, &issued.id);
+    name_sock(state);
+    if !claim(leg, state, issued, &from) {
+        // A connected socket has one address: the proxy's next question about it means this flow.
+        enter_alias(leg, state, issued, &from);
+    }
     maps::count(Counter::Linked);
 }

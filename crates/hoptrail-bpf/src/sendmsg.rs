@@ -27,16 +27,17 @@ pub fn run(ctx: SockAddr) -> i32 {
     if is_alias(leg.remote().ip) && reply(&leg) {
         return ALLOW;
     }
-    let mut walk = Walk::new();
-    if ht_classify(&mut walk, &leg.flow) == 0 {
-        return ALLOW;
-    }
     let mut state = maps::sock_state(sk);
+    // Before the policy is asked: a redirected flow stays redirected under every later one.
     if !state.is_null() && unsafe { (*state).flags } & sock_flag::FLOWS != 0 {
         let flow = flow_of(&leg, state);
         if !flow.is_null() && known(&leg, unsafe { &*flow }) {
             return ALLOW;
         }
+    }
+    let mut walk = Walk::new();
+    if ht_classify(&mut walk, &leg.flow) == 0 {
+        return ALLOW;
     }
     maps::count(Counter::Considered);
     if answers(&leg) {
@@ -142,25 +143,33 @@ fn link(leg: &Leg, state: *mut SockState, issued: &Issued) {
     source(leg, &issued.to, &mut from);
     issue::note_from(issued.trail, from);
     let mut alias = Ip::from_words([0; 4]);
-    claim(leg, state, issued, &mut alias);
-    if !alias.is_unspecified() {
+    if !claim(leg, state, issued, &from) {
+        alias = alias_of(issued.id, issued.to.ip.is_v4());
         from.ip = alias;
+        enter_alias(leg, state, issued, &from);
     }
-    enter_peer(leg, issued, &from);
     go(leg, state, issued, &alias);
     maps::count(Counter::Linked);
 }
 
-/// The proxy will find the flow by the datagram's source.
+/// The proxy knows the flow by the address `from`, and answers to it.
 #[inline(never)]
-fn enter_peer(leg: &Leg, issued: &Issued, from: &Endpoint) {
-    let peer = Peer {
+pub fn enter_alias(leg: &Leg, state: *mut SockState, issued: &Issued, from: &Endpoint) {
+    maps::peers().put(&peer_of(leg, issued, from), &issued.id);
+    let remote = Remote { ip: leg.remote().ip, port: leg.remote().port as u64 };
+    let key = unsafe { (*state).uid_and(Endpoint::new(from.ip, issued.to.port)) };
+    maps::replies().put(&key, &remote);
+}
+
+/// How the proxy finds the flow: by the datagram's source.
+#[inline(always)]
+pub fn peer_of(leg: &Leg, issued: &Issued, from: &Endpoint) -> Peer {
+    Peer {
         netns: leg.ctx.netns(),
         ip: from.ip,
         port: from.port as u32,
         listener_port: issued.to.port as u32,
-    };
-    maps::peers().put(&peer, &issued.id);
+    }
 }
 
 /// Sends this datagram, and remembers where the next ones go. A redirected flow stays redirected under
@@ -188,18 +197,21 @@ fn source(leg: &Leg, to: &Endpoint, into: &mut Endpoint) {
     *into = from;
 }
 
-/// Notes for which remote replies are that come from the listener. If the socket has another flow
-/// through the same listener already, this one gets an alias.
+/// Takes the socket's own address for the flow: replies from the listener are then the remote's. False
+/// when either side knows another flow by it: one of this socket, or of one that had the port before,
+/// of which the proxy may still think.
 #[inline(never)]
-fn claim(leg: &Leg, state: *mut SockState, issued: &Issued, alias: &mut Ip) {
+pub fn claim(leg: &Leg, state: *mut SockState, issued: &Issued, from: &Endpoint) -> bool {
     let remote = Remote { ip: leg.remote().ip, port: leg.remote().port as u64 };
     let natural = unsafe { (*state).uid_and(issued.to) };
-    if maps::replies().put_new(&natural, &remote) {
-        return;
+    if !maps::replies().put_new(&natural, &remote) {
+        return false;
     }
-    *alias = alias_of(issued.id, issued.to.ip.is_v4());
-    let key = unsafe { (*state).uid_and(Endpoint::new(*alias, issued.to.port)) };
-    maps::replies().put(&key, &remote);
+    if !maps::peers().put_new(&peer_of(leg, issued, from), &issued.id) {
+        maps::replies().remove(&natural);
+        return false;
+    }
+    true
 }
 
 /// 127.128.0.0/9 or fd48:5452::/32 ("HTR"), and the flow's number.
