@@ -147,7 +147,7 @@ fn as_text(answer: &Answer, policy: &Policy, question: &Question) -> String {
 
 fn filter_text(asked: &Asked, policy: &Policy) -> String {
     let place = &policy.config.providers[asked.provider].filters[asked.filter].place;
-    format!("filter {}, {}:{}", asked.filter, place.file.display(), place.line)
+    format!("filter {}, {}:{}", asked.filter + 1, place.file.display(), place.line)
 }
 
 fn as_json(answer: &Answer, policy: &Policy, question: &Question) -> Value {
@@ -179,7 +179,7 @@ fn asked_json(asked: &Asked, policy: &Policy) -> Value {
         "rank": provider.rank.value,
         "outcome": asked.reason.id(),
         "text": asked.reason.text(),
-        "filter": asked.filter,
+        "filter": asked.filter + 1,
         "place": place_json(&provider.filters[asked.filter].place),
     })
 }

@@ -230,10 +230,10 @@ fn explain_in_words() {
     let path = case.path();
     let expected = [
         "redirect to 127.0.0.1:15871: a redirect filter matches".to_owned(),
-        format!("decided by acme, filter 1, {path}:9"),
-        format!("     300 acme   a redirect filter matches (filter 1, {path}:9)"),
+        format!("decided by acme, filter 2, {path}:9"),
+        format!("     300 acme   a redirect filter matches (filter 2, {path}:9)"),
         format!(
-            "     200 beta   a provider of higher rank redirects it first; this one is asked again on the next leg (filter 0, {path}:18)"
+            "     200 beta   a provider of higher rank redirects it first; this one is asked again on the next leg (filter 1, {path}:18)"
         ),
         "     100 guard  no filter matches".to_owned(),
     ];

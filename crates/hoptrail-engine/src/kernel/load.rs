@@ -95,16 +95,32 @@ fn refused(name: &str, error: &ProgramError) -> EngineError {
         return privileges();
     }
     let log = verifier_log.to_string();
-    let tail: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
-    let tail: Vec<&str> = tail.into_iter().rev().collect();
+    if std::env::var_os(SHOW_LOG).is_some() {
+        let tail: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
+        tail.iter().rev().for_each(|line| eprintln!("{line}"));
+    }
     EngineError::new(format!(
-        "the kernel refuses BPF program {name} ({io_error}); please report this with the kernel's version. The verifier's last words:\n{}",
-        tail.join("\n")
+        "the kernel's verifier refuses BPF program {name} ({io_error}): {}; this version of Hoptrail does not know such a kernel, please report it with `uname -r` ({SHOW_LOG}=1 shows more)",
+        reason(&log)
     ))
 }
 
+/// Set, it shows the end of a verifier log.
+const SHOW_LOG: &str = "HOPTRAIL_VERIFIER_LOG";
 /// Lines of a verifier log that are worth showing.
 const LOG_LINES: usize = 40;
+
+/// The verifier's own reason: its last words before the statistics.
+fn reason(log: &str) -> &str {
+    log.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| {
+            let statistics = ["verification time", "stack depth", "processed "];
+            !line.is_empty() && !statistics.iter().any(|s| line.starts_with(s))
+        })
+        .unwrap_or("it gives no reason")
+}
 
 fn privileges() -> EngineError {
     EngineError::new(
@@ -145,5 +161,17 @@ fn port_range() -> [u32; 2] {
     match (numbers.next(), numbers.next()) {
         (Some(Ok(low)), Some(Ok(high))) if low <= high => [low, high],
         _ => DEFAULT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_stands_before_the_statistics() {
+        let log = "0: (b7) r0 = 0\ncombined stack size of 4 calls is 528. Too large\nverification time 5 usec\nstack depth 1\nprocessed 7 insns\n";
+        assert_eq!(reason(log), "combined stack size of 4 calls is 528. Too large");
+        assert_eq!(reason(""), "it gives no reason");
     }
 }
