@@ -25,6 +25,10 @@ const EOPNOTSUPP: i32 = 95;
 const TCP_CLOSE: u32 = 7;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+/// `sizeof(struct sockaddr_in)`.
+const SOCKADDR_IN: i32 = 16;
+/// `struct sockaddr_in6` without the scope, as the kernel itself takes it (SIN6_LEN_RFC2133).
+const SOCKADDR_IN6: i32 = 24;
 const PAGE: i32 = 4096;
 /// Words of the longest blob.
 const BLOB_WORDS: u32 = (MAX_BLOB_BYTES / 8) as u32;
@@ -201,6 +205,11 @@ fn peer(ctx: Sockopt, sk: Sock) -> Result<(), i32> {
         return Ok(());
     }
     let family: u16 = ctx.read(0).ok_or(EINVAL)?;
+    // The buffer has room for 16 bytes however few were given.
+    let needed = if family == AF_INET { SOCKADDR_IN } else { SOCKADDR_IN6 };
+    if ctx.length() < needed {
+        return Err(EINVAL);
+    }
     let port: u16 = ctx.read(2).ok_or(EINVAL)?;
     let ip = match family {
         AF_INET => Ip::from_v4_word(ctx.read(4).ok_or(EINVAL)?),
