@@ -7,7 +7,7 @@ use hoptrail_core::abi;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -195,10 +195,9 @@ impl Actor {
     /// `recvfrom(2)`'s; `EAGAIN` after ten seconds.
     pub fn recv_from(&self, socket: Fd) -> io::Result<(Vec<u8>, SocketAddr)> {
         self.run(socket.0, |fd| {
-            let mut bytes = Vec::with_capacity(ROOM);
-            let (_, from) = SockRef::from(&held(fd)?)
-                .recv_from(bytes.spare_capacity_mut())
-                .and_then(|(n, from)| Ok((n, inet(&from)?)))?;
+            let mut bytes = vec![0; ROOM];
+            let (n, from) = UdpSocket::from(held(fd)?.try_clone()?).recv_from(&mut bytes)?;
+            bytes.truncate(n);
             Ok((bytes, from))
         })
     }
