@@ -22,12 +22,17 @@ const IFA_FLAGS: u16 = 8;
 const IFA_F_NODAD: u32 = 2;
 
 /// The namespace lives as long as this, or a process in it.
-pub(super) struct Net {
+#[derive(Debug)]
+pub struct Net {
     file: File,
 }
 
 impl Net {
-    pub(super) fn new() -> io::Result<Self> {
+    /// A new one, with the lab's addresses on `lo`.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn new() -> io::Result<Self> {
         on_a_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             let netlink = Netlink::open()?;
@@ -41,7 +46,11 @@ impl Net {
         &self.file
     }
 
-    pub(super) fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    /// Runs `work` in it, on a thread; what is started there stays in it.
+    ///
+    /// # Panics
+    /// When `work` does.
+    pub fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         on_a_thread(|| {
             setns(&self.file, CloneFlags::CLONE_NEWNET).expect("the lab's namespace is entered");
             work()
