@@ -1,0 +1,125 @@
+//! Where the time goes: nanoseconds and runs of each BPF program per operation, from the kernel's own
+//! statistics. They cost time themselves, so nothing else is measured while they are on.
+
+use crate::Result;
+use crate::lab::{ECHO, INSIDE, Lab, ORIGIN, PROXY, Place, RELAY, SERVED, local};
+use crate::policy::{self, Target};
+use crate::report::{Program, Report};
+use crate::wire::Dial;
+use aya::programs::loaded_programs;
+use aya::sys::{Stats, enable_stats};
+use hoptrail_engine::EngineError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+/// Operations of each kind; their events must find room.
+const BATCH: u32 = 1000;
+
+type Operation = fn(&mut Lab) -> Result<()>;
+
+const FEW: [(&str, Operation); 6] = [
+    ("connect(), no filter matches, both ends", |lab| {
+        connect(lab, Target::Apart.at(SERVED + INSIDE))
+    }),
+    ("connect(), redirected, and close", |lab| connect(lab, Target::Redirected.at(SERVED))),
+    ("relay: connect(), accept, records, context, SET, dial, close", relay),
+    ("64-byte request, both ends", |lab| {
+        let to = Target::Apart.at(ECHO + INSIDE);
+        lab.generator(Place::Lab)?.ping_pong(to, BATCH).map(drop)
+    }),
+    ("UDP sendto(), no filter matches", |lab| {
+        datagrams(lab, Target::Apart)?;
+        lab.server.received((std::net::Ipv4Addr::UNSPECIFIED, SERVED).into()).map(drop)
+    }),
+    ("UDP sendto(), redirected, and received", |lab| {
+        datagrams(lab, Target::Redirected)?;
+        lab.proxy.received(local(PROXY)).map(drop)
+    }),
+];
+
+const MANY: [(&str, Operation); 4] = [
+    ("connect(), 4,096 filters: apart", |lab| connect(lab, Target::Apart.at(SERVED))),
+    ("connect(), 4,096 filters: crossed", |lab| connect(lab, Target::Crossed.at(SERVED))),
+    ("connect(), 4,096 filters: other executable", |lab| connect(lab, Target::OtherExe.at(SERVED))),
+    ("connect(), 4,096 filters: permitted", |lab| connect(lab, Target::Permitted.at(SERVED))),
+];
+
+pub(super) fn measure(lab: &mut Lab, report: &mut Report) -> Result<()> {
+    let _on = enable_stats(Stats::RunTime)
+        .map_err(|e| EngineError::new(format!("cannot have BPF statistics: {e}")))?;
+    lab.few()?;
+    lab.attach()?;
+    each(lab, &FEW, report)?;
+    let policy = policy::many(4096, 64, &lab.members);
+    lab.load(&policy)?;
+    each(lab, &MANY, report)?;
+    lab.detach();
+    Ok(())
+}
+
+fn each(
+    lab: &mut Lab,
+    operations: &[(&'static str, Operation)],
+    report: &mut Report,
+) -> Result<()> {
+    for (name, operation) in operations {
+        operation(lab)?;
+        lab.drain()?;
+        let before = totals()?;
+        operation(lab)?;
+        let after = totals()?;
+        lab.drain()?;
+        report.programs(after.iter().filter_map(|(program, after)| {
+            let (time, runs) = before.get(program).copied().unwrap_or_default();
+            let (time, runs) = ((after.0 - time) as f64, (after.1 - runs) as f64);
+            (runs > 0.0).then(|| Program {
+                operation: name,
+                program: program.clone(),
+                runs: runs / f64::from(BATCH),
+                nanoseconds: time / runs,
+            })
+        }));
+    }
+    Ok(())
+}
+
+/// Run time in nanoseconds and number of runs, by program.
+fn totals() -> Result<BTreeMap<String, (u64, u64)>> {
+    let failed =
+        |e: &dyn std::error::Error| EngineError::new(format!("cannot list BPF programs: {e}"));
+    let ours = our_programs().map_err(|e| failed(&e))?;
+    let mut totals = BTreeMap::new();
+    for program in loaded_programs() {
+        let program = program.map_err(|e| failed(&e))?;
+        if ours.contains(&program.id()) {
+            let name = program.name_as_str().unwrap_or("?").to_owned();
+            totals.insert(name, (program.run_time().as_nanos() as u64, program.run_count()));
+        }
+    }
+    Ok(totals)
+}
+
+/// The programs of which this process has descriptors: another Hoptrail may be at work.
+fn our_programs() -> std::io::Result<BTreeSet<u32>> {
+    let mut ids = BTreeSet::new();
+    for entry in fs::read_dir("/proc/self/fdinfo")?.flatten() {
+        let info = fs::read_to_string(entry.path()).unwrap_or_default();
+        let fields = info.lines().filter_map(|line| line.strip_prefix("prog_id:"));
+        ids.extend(fields.filter_map(|id| id.trim().parse::<u32>().ok()));
+    }
+    Ok(ids)
+}
+
+fn connect(lab: &mut Lab, to: std::net::SocketAddr) -> Result<()> {
+    lab.generator(Place::Lab)?.connect(to, BATCH).map(drop)
+}
+
+fn datagrams(lab: &mut Lab, target: Target) -> Result<()> {
+    lab.generator(Place::Lab)?.datagrams(target.at(SERVED), BATCH).map(drop)
+}
+
+fn relay(lab: &mut Lab) -> Result<()> {
+    lab.generator(Place::Lab)?.fill(Target::Relayed.at(ORIGIN), BATCH)?;
+    lab.proxy.relay(local(RELAY), Dial::Records, BATCH)?;
+    lab.generator.empty()
+}

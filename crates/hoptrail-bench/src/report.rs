@@ -1,0 +1,268 @@
+//! What was measured, as text, Markdown and JSON.
+
+use crate::host::Machine;
+use crate::rounds::{Goal, Series, Unit, median};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// One line of the table.
+pub(crate) struct Row {
+    pub(crate) part: &'static str,
+    pub(crate) name: String,
+    pub(crate) goal: Goal,
+    pub(crate) unit: Unit,
+    /// Median over the rounds.
+    pub(crate) plain: f64,
+    /// Median over the rounds.
+    pub(crate) value: f64,
+    /// To plain, round by round.
+    pub(crate) ratios: Vec<f64>,
+}
+
+/// One program in one operation.
+pub(crate) struct Program {
+    pub(crate) operation: &'static str,
+    pub(crate) program: String,
+    /// Per operation.
+    pub(crate) runs: f64,
+    /// Per run.
+    pub(crate) nanoseconds: f64,
+}
+
+pub(crate) struct Report {
+    machine: Machine,
+    rounds: usize,
+    rows: Vec<Row>,
+    programs: Vec<Program>,
+    notes: Vec<String>,
+}
+
+impl Row {
+    /// The median of the ratios.
+    fn ratio(&self) -> f64 {
+        median(&mut self.ratios.clone())
+    }
+
+    fn range(&self) -> (f64, f64) {
+        let least = self.ratios.iter().copied().fold(f64::INFINITY, f64::min);
+        (least, self.ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+    }
+
+    /// Nothing when there is no goal.
+    fn met(&self) -> Option<bool> {
+        match self.goal {
+            Goal::AtMost(most) => Some(self.ratio() <= most),
+            Goal::AtLeast(least) => Some(self.ratio() >= least),
+            Goal::Nothing => None,
+        }
+    }
+
+    /// Cells of the table.
+    fn cells(&self) -> [String; 8] {
+        let (low, high) = self.range();
+        [
+            self.part.to_owned(),
+            self.name.clone(),
+            self.goal.text(),
+            format!("{:.3}", self.ratio()),
+            format!("{low:.2} to {high:.2}"),
+            self.unit.text(self.plain),
+            self.unit.text(self.value),
+            self.met().map_or("", |met| if met { "met" } else { "missed" }).to_owned(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "part": self.part,
+            "measure": self.name,
+            "goal": self.goal.text(),
+            "ratio": self.ratio(),
+            "ratios": self.ratios,
+            "unit": self.unit.name(),
+            "plain": self.plain,
+            "value": self.value,
+            "met": self.met(),
+        })
+    }
+}
+
+impl Goal {
+    fn text(self) -> String {
+        match self {
+            Self::AtMost(most) => format!("≤ {most:.2}"),
+            Self::AtLeast(least) => format!("≥ {least:.2}"),
+            Self::Nothing => String::new(),
+        }
+    }
+}
+
+impl Unit {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Nanoseconds => "ns",
+            Self::PerSecond => "1/s",
+            Self::Bytes => "B/s",
+        }
+    }
+
+    fn text(self, value: f64) -> String {
+        match self {
+            Self::Nanoseconds if value < 10.0 => String::new(),
+            Self::Nanoseconds => format!("{value:.0} ns"),
+            Self::PerSecond => format!("{value:.0}/s"),
+            Self::Bytes => format!("{:.2} GB/s", value / 1e9),
+        }
+    }
+}
+
+impl Program {
+    fn cells(&self) -> [String; 4] {
+        let (runs, time) = (format!("{:.2}", self.runs), format!("{:.0}", self.nanoseconds));
+        [self.operation.to_owned(), self.program.clone(), runs, time]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "operation": self.operation,
+            "program": self.program,
+            "runs_per_operation": self.runs,
+            "ns_per_run": self.nanoseconds,
+        })
+    }
+}
+
+const ROWS: [&str; 8] = ["", "measure", "goal", "ratio", "rounds", "plain", "with Hoptrail", ""];
+const PROGRAMS: [&str; 4] = ["operation", "program", "runs per operation", "ns per run"];
+
+impl Report {
+    pub(crate) const fn new(machine: Machine, rounds: usize) -> Self {
+        Self { machine, rounds, rows: Vec::new(), programs: Vec::new(), notes: Vec::new() }
+    }
+
+    pub(crate) fn add<'a>(&mut self, series: impl IntoIterator<Item = Series<'a>>) {
+        self.rows.extend(series.into_iter().flat_map(Series::rows));
+    }
+
+    pub(crate) fn add_rows(&mut self, rows: Vec<Row>) {
+        self.rows.extend(rows);
+    }
+
+    pub(crate) fn programs(&mut self, programs: impl Iterator<Item = Program>) {
+        self.programs.extend(programs);
+    }
+
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("{}\n", self.headline());
+        let tables = [self.row_cells(), self.program_cells()];
+        for table in tables.into_iter().filter(|table| table.len() > 1) {
+            text.push('\n');
+            columns(&mut text, &table);
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "\n{note}");
+        }
+        text
+    }
+
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!("{}\n", self.headline());
+        let tables = [self.row_cells(), self.program_cells()];
+        for table in tables.into_iter().filter(|table| table.len() > 1) {
+            text.push('\n');
+            for (i, cells) in table.iter().enumerate() {
+                let _ = writeln!(text, "| {} |", cells.join(" | "));
+                if i == 0 {
+                    let _ = writeln!(text, "|{}", "---|".repeat(cells.len()));
+                }
+            }
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "\n{note}");
+        }
+        text
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "machine": self.machine,
+            "rounds": self.rounds,
+            "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "programs": self.programs.iter().map(Program::json).collect::<Vec<_>>(),
+            "notes": self.notes,
+        })
+    }
+
+    fn headline(&self) -> String {
+        let Machine { kernel, cpu, cores, congestion_control, load } = &self.machine;
+        format!(
+            "Linux {kernel}, {cpu}, {cores} CPUs, TCP congestion control {congestion_control}, load {load} at the \
+             beginning; medians of {} rounds.",
+            self.rounds
+        )
+    }
+
+    fn row_cells(&self) -> Vec<Vec<String>> {
+        let head = ROWS.map(str::to_owned).to_vec();
+        [head].into_iter().chain(self.rows.iter().map(|row| row.cells().to_vec())).collect()
+    }
+
+    fn program_cells(&self) -> Vec<Vec<String>> {
+        let head = PROGRAMS.map(str::to_owned).to_vec();
+        [head].into_iter().chain(self.programs.iter().map(|p| p.cells().to_vec())).collect()
+    }
+}
+
+/// Aligned with spaces.
+fn columns(text: &mut String, table: &[Vec<String>]) {
+    let width = |column: usize| {
+        table.iter().map(|cells| cells[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..table[0].len()).map(width).collect();
+    for cells in table {
+        let line: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let _ = writeln!(text, "{}", line.join("  ").trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(goal: Goal, ratios: &[f64]) -> Row {
+        let (unit, ratios) = (Unit::Nanoseconds, ratios.to_vec());
+        Row { part: "P1", name: "a".into(), goal, unit, plain: 100.0, value: 104.0, ratios }
+    }
+
+    #[test]
+    fn the_median_counts_against_the_goal() {
+        assert_eq!(row(Goal::AtMost(1.05), &[1.2, 1.04, 1.03]).met(), Some(true));
+        assert_eq!(row(Goal::AtMost(1.05), &[1.2, 1.06, 1.03]).met(), Some(false));
+        assert_eq!(row(Goal::AtLeast(0.99), &[0.98]).met(), Some(false));
+        assert_eq!(row(Goal::Nothing, &[9.0]).met(), None);
+    }
+
+    #[test]
+    fn markdown_has_as_many_cells_as_its_head() {
+        let machine = Machine {
+            kernel: "6.18".into(),
+            cpu: "x".into(),
+            cores: 2,
+            congestion_control: "bbr".into(),
+            load: "0.1".into(),
+        };
+        let mut report = Report::new(machine, 1);
+        report.add_rows(vec![row(Goal::AtMost(1.05), &[1.01])]);
+        let text = report.markdown();
+        let pipes = |line: &str| line.matches('|').count();
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| pipes(line) == ROWS.len() + 1), "{text}");
+        assert!(lines[2].contains("1.010") && lines[2].contains("met"), "{text}");
+    }
+}

@@ -1,0 +1,96 @@
+//! The worker process: does what it is asked, one thing at a time. It makes no socket before it is
+//! asked, by when the harness has moved it to its cgroup.
+
+mod connect;
+mod datagram;
+mod relay;
+mod serve;
+mod traffic;
+
+use crate::wire::{Answer, Ask, Service};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use serve::Served;
+use std::collections::HashMap;
+use std::io::{self, BufRead, Write};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// What a worker holds between asks.
+#[derive(Default)]
+struct Holdings {
+    served: HashMap<(Service, SocketAddr), Served>,
+    filled: Vec<socket2::Socket>,
+}
+
+/// Answers asks until standard input ends.
+pub(crate) fn run() {
+    let pinned = pin(std::env::args().nth(2).and_then(|cpu| cpu.parse().ok()).unwrap_or(0));
+    let mut holdings = Holdings::default();
+    for line in io::stdin().lock().lines() {
+        let Ok(line) = line else { return };
+        let answer = match (&pinned, serde_json::from_str::<Ask>(&line)) {
+            (Err(e), _) => Answer::Failed(format!("cannot be pinned to its CPU: {e}")),
+            (_, Err(e)) => Answer::Failed(format!("does not understand {line}: {e}")),
+            (_, Ok(ask)) => {
+                perform(&mut holdings, ask).unwrap_or_else(|e| Answer::Failed(e.to_string()))
+            }
+        };
+        if respond(&answer).is_err() {
+            return;
+        }
+    }
+}
+
+/// Threads inherit it. A machine with one CPU has them all on that one.
+fn pin(cpu: usize) -> nix::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &set)
+}
+
+fn respond(answer: &Answer) -> io::Result<()> {
+    let mut line = serde_json::to_string(answer)?;
+    line.push('\n');
+    io::stdout().lock().write_all(line.as_bytes())
+}
+
+fn perform(holdings: &mut Holdings, ask: Ask) -> io::Result<Answer> {
+    Ok(match ask {
+        Ask::Serve { service, at } => {
+            holdings.served.insert((service, at), serve::open(service, at)?);
+            Answer::Done
+        }
+        Ask::Accepted { at } => Answer::Count(holdings.at(Service::Accept, at)?.accepted()?),
+        Ask::Connect { to, count } => Answer::Times(connect::one_by_one(to, count)?),
+        Ask::Fill { to, count } => {
+            holdings.filled = connect::many(to, count)?;
+            Answer::Done
+        }
+        Ask::Empty => {
+            holdings.filled.clear();
+            Answer::Done
+        }
+        Ask::Relay { at, dial, count } => {
+            Answer::Times(relay::run(holdings.at(Service::Wait, at)?.waiting()?, dial, count)?)
+        }
+        Ask::Stream { to, spells, millis } => Answer::Rates(traffic::stream(to, spells, millis)?),
+        Ask::PingPong { to, count } => Answer::Times(traffic::ping_pong(to, count)?),
+        Ask::Datagrams { to, count } => Answer::Times(datagram::send(to, count)?),
+        Ask::Received { at } => {
+            Answer::Count(datagram::receive(holdings.at(Service::Datagrams, at)?.datagrams()?)?)
+        }
+    })
+}
+
+impl Holdings {
+    fn at(&self, service: Service, at: SocketAddr) -> io::Result<&Served> {
+        let served = self.served.get(&(service, at));
+        served.ok_or_else(|| io::Error::other(format!("there is no {service:?} at {at}")))
+    }
+}
+
+/// Nanoseconds since `start`, of which 32 bits last for four seconds.
+fn since(start: Instant) -> u32 {
+    start.elapsed().as_nanos().try_into().unwrap_or(u32::MAX)
+}
