@@ -4,7 +4,7 @@
 use crate::accept::{self, Found, Missing};
 use crate::ctx::{ALLOW, Sock, Sockopt, refuse};
 use crate::maps;
-use crate::policy::{KernelImage, repeat};
+use crate::policy::{KernelImage, repeat, settled};
 use core::mem::offset_of;
 use hoptrail_core::abi;
 use hoptrail_core::addr::Ip;
@@ -120,14 +120,14 @@ fn records(ctx: Sockopt, trail: *const Trail, hops: u8) -> i32 {
         if at >= length || at > MAX_BLOB_BYTES - 8 {
             return false;
         }
-        let mut word = unsafe { trail.cast::<u8>().add(at).cast::<u64>().read() };
-        if at == ADOPTED_WORD {
+        let here = settled(at);
+        let mut word = unsafe { trail.cast::<u8>().add(here).cast::<u64>().read() };
+        if here == ADOPTED_WORD {
             word &= !ADOPTED_MASK;
         }
         hash.word(word);
-        let written = ctx.write(at, word);
-        at += 8;
-        written
+        at = here + 8;
+        ctx.write(here, word)
     });
     let tag = hash.finish();
     let head = MAGIC as u64 | (VERSION as u64) << 32 | (length as u64) << 48;
@@ -212,8 +212,9 @@ fn append(ctx: Sockopt, to: usize, bytes: usize, word: impl Fn(usize) -> u64) ->
         if at >= bytes || at > PATH_END - 8 {
             return false;
         }
-        room = ctx.write((to & 0x3ff) + at, word(at));
-        at += 8;
+        let here = settled(at);
+        at = here + 8;
+        room = ctx.write((to & 0x3ff) + here, word(here));
         room
     });
     room

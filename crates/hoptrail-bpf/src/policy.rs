@@ -49,3 +49,13 @@ pub fn repeat<F: FnMut() -> bool>(times: u32, mut body: F) {
     let callback = step::<F> as unsafe extern "C" fn(u64, *mut c_void) -> i64;
     unsafe { bpf_loop(times, callback as *mut c_void, (&raw mut body).cast(), 0) };
 }
+
+/// The same number, but one that was compared before and stays so: without this the compiler reads a
+/// variable that a loop body shares with its caller again after the comparison, and older verifiers
+/// (6.1) know nothing of a number that went through such memory.
+#[inline(always)]
+pub fn settled(mut number: usize) -> usize {
+    // An instruction, though one that does nothing: two lines of source at one instruction are refused.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(nomem, nostack)) };
+    number
+}

@@ -60,7 +60,7 @@ fn decide(leg: &Leg, walk: &mut Walk, state: *mut SockState) -> i32 {
     let done = match judged.verdict.action {
         Action::Permit => {
             reached(leg, &judged);
-            keep(leg, state, &passed(generation()));
+            pass(leg, state);
             true
         }
         Action::Block => false,
@@ -83,11 +83,12 @@ fn generation() -> u64 {
     KernelImage::current().map_or(0, |image| image.word(at::GENERATION))
 }
 
-/// A flow that was let through: decided again under the next policy.
-#[inline(always)]
-fn passed(generation: u64) -> Decided {
+/// Remembers a flow that was let through: it is decided again under the next policy.
+#[inline(never)]
+fn pass(leg: &Leg, state: *mut SockState) {
     let none = Ip::from_words([0; 4]);
-    Decided { id: 0, generation, to: none, alias: none, to_port: 0 }
+    let flow = Decided { id: 0, generation: generation(), to: none, alias: none, to_port: 0 };
+    keep(leg, state, &flow);
 }
 
 #[inline(never)]

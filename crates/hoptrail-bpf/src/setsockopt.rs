@@ -4,7 +4,7 @@
 use crate::ctx::{ALLOW, Sock, Sockopt, refuse};
 use crate::maps::{self, Remote, SockState, ThreadSock, sock_flag};
 use crate::phases;
-use crate::policy::repeat;
+use crate::policy::{repeat, settled};
 use crate::task;
 use hoptrail_core::abi;
 use hoptrail_core::decide::Walk;
@@ -149,14 +149,15 @@ fn check(ctx: Sockopt) -> Result<(usize, u64), i32> {
         if at >= length || at > MAX_BLOB_BYTES - 8 {
             return false;
         }
-        let Some(word) = ctx.read::<u64>(at) else {
+        let here = settled(at);
+        let Some(word) = ctx.read::<u64>(here) else {
             return false;
         };
         hash.word(word);
-        if at == last_hop {
+        if here == last_hop {
             handle = word;
         }
-        at += 8;
+        at = here + 8;
         true
     });
     if at != length {
@@ -178,11 +179,12 @@ fn copy(ctx: Sockopt, trail: *mut Trail, length: usize) {
         if at >= length || at > MAX_BLOB_BYTES - 8 {
             return false;
         }
-        let Some(word) = ctx.read::<u64>(at) else {
+        let here = settled(at);
+        let Some(word) = ctx.read::<u64>(here) else {
             return false;
         };
-        unsafe { trail.cast::<u8>().add(at).cast::<u64>().write(word) };
-        at += 8;
+        unsafe { trail.cast::<u8>().add(here).cast::<u64>().write(word) };
+        at = here + 8;
         true
     });
 }

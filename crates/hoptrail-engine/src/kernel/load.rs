@@ -1,6 +1,7 @@
 //! Loading: the embedded object, the kernel's offsets, the verifier.
 
 use super::btf;
+use super::hooks::HOOKS;
 use super::maps::{Maps, Plain};
 use super::pins::Pins;
 use crate::engine::EngineError;
@@ -62,9 +63,8 @@ pub(super) fn load(pins: Option<&Pins>, entries: &[(String, u32)]) -> Result<Loa
         }
     }
     let mut ebpf = loader.load(object.as_deref().unwrap_or(OBJECT)).map_err(explain)?;
-    let names: Vec<String> = ebpf.programs().map(|(name, _)| name.to_owned()).collect();
-    for name in names {
-        load_program(&mut ebpf, &name)?;
+    for (name, _) in HOOKS {
+        load_program(&mut ebpf, name)?;
     }
     let maps = Maps::take(&mut ebpf)?;
     Ok(Loaded { ebpf, maps })
