@@ -45,7 +45,10 @@ impl Probe {
 }
 
 /// Asks for an option with `room` bytes.
-pub(super) fn get(socket: BorrowedFd<'_>, level: i32, option: i32, room: usize) -> Probe {
+///
+/// Inside an actor; a test uses [`super::Actor::probe`].
+#[must_use]
+pub fn get(socket: BorrowedFd<'_>, level: i32, option: i32, room: usize) -> Probe {
     let mut buffer = vec![UNTOUCHED; room];
     let mut length = room as libc::socklen_t;
     // SAFETY: the descriptor is open while borrowed; the buffer is writable for `length` bytes.
@@ -63,7 +66,10 @@ pub(super) fn get(socket: BorrowedFd<'_>, level: i32, option: i32, room: usize) 
 }
 
 /// Sets an option.
-pub(super) fn set(socket: BorrowedFd<'_>, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// `setsockopt(2)`'s.
+pub fn set(socket: BorrowedFd<'_>, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
     // SAFETY: the descriptor is open while borrowed; the kernel only reads `value`.
     let result = unsafe {
         libc::setsockopt(
@@ -74,5 +80,42 @@ pub(super) fn set(socket: BorrowedFd<'_>, level: i32, option: i32, value: &[u8])
             value.len() as libc::socklen_t,
         )
     };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `getsockopt(2)` with a length word or a buffer where no memory is, and what it gave for it.
+///
+/// # Errors
+/// `getsockopt(2)`'s.
+pub fn get_into_nowhere(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    option: i32,
+    length_too: bool,
+) -> io::Result<()> {
+    let mut length = 4096 as libc::socklen_t;
+    let length = if length_too { std::ptr::null_mut() } else { &raw mut length };
+    // The first page is never mapped.
+    let nowhere = std::ptr::without_provenance_mut(64);
+    // SAFETY: the kernel checks both pointers and writes through neither when it cannot.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, nowhere, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `setsockopt(2)` of `length` bytes from where no memory is.
+///
+/// # Errors
+/// `setsockopt(2)`'s.
+pub fn set_from_nowhere(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    option: i32,
+    length: u32,
+) -> io::Result<()> {
+    let nowhere = std::ptr::without_provenance(64);
+    // SAFETY: the kernel checks the pointer and reads through it only when it can.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, nowhere, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

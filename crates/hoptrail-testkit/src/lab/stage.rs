@@ -105,11 +105,11 @@ fn enter<A: DeserializeOwned, R: Serialize>(work: usize, arguments: &str) -> io:
 fn landmark() {}
 
 fn distance(function: usize) -> isize {
-    (function as isize).wrapping_sub(landmark as fn() as isize)
+    (function as isize).wrapping_sub(landmark as fn() as usize as isize)
 }
 
 fn address(distance: isize) -> usize {
-    (landmark as fn() as isize).wrapping_add(distance) as usize
+    (landmark as fn() as usize as isize).wrapping_add(distance) as usize
 }
 
 /// The arguments that make the test binary an actor.

@@ -1,0 +1,185 @@
+//! Unconnected sockets: a flow is a socket and a remote.
+
+use crate::scene::{Way, bound, canonical, is_alias, one, proxy, socket};
+use hoptrail::{Protocol, Provenance};
+use hoptrail_engine::event::EventKind;
+use hoptrail_testkit::lab::Lab;
+use std::net::SocketAddr;
+
+/// Statements 67 and 70: records and context come with the first datagram of a flow; 16, 21.
+pub(crate) fn one_remote() {
+    for way in Way::ALL {
+        let lab = Lab::new();
+        lab.load_with(one(&lab), &[("acme", b"acme/v1")]);
+        let (acme, app) = (lab.actor("acme"), lab.actor("app"));
+        let acme = proxy(&acme, "acme", way);
+        let client = socket(&app, way);
+        let remote = way.to(10, 53);
+        assert_eq!(client.send_to(b"query", remote).unwrap(), 5, "{way:?}");
+        let (text, peer, flow) = acme.serve();
+        assert_eq!(text, "query");
+        assert_eq!(peer, (way.loopback(), client.local().port()).into());
+        let context = &flow.context;
+        assert_eq!(context.destination(), canonical(remote));
+        assert_eq!(context.local(), peer);
+        assert_eq!(context.protocol(), Some(Protocol::Udp));
+        assert_eq!(context.hop(), 1);
+        assert_eq!(context.provenance(), Provenance::Fresh);
+        assert_eq!(context.application().pid, app.pid());
+        assert_eq!(context.provider_bytes(), b"acme/v1");
+        let trail = flow.trail();
+        assert_eq!(trail.destination(), canonical(remote));
+        assert_eq!(trail.local(), peer);
+        let hop = trail.hops().next().unwrap();
+        assert_eq!((hop.from, hop.asked, hop.to), (peer, canonical(remote), way.listener("acme")));
+        acme.send_to(b"answer", peer).unwrap();
+        assert_eq!(client.recv_from(), ("answer".into(), remote), "{way:?}");
+    }
+}
+
+/// Statements 68 and 76: the flow's later datagrams belong to it without anything being told anew.
+pub(crate) fn later_datagrams() {
+    for way in Way::ALL {
+        let lab = Lab::of(one);
+        let (acme, app) = (lab.actor("acme"), lab.actor("app"));
+        let acme = proxy(&acme, "acme", way);
+        let client = socket(&app, way);
+        let remote = way.to(10, 53);
+        client.send_to(b"0", remote).unwrap();
+        let (_, peer, first) = acme.serve();
+        for n in 1..5 {
+            client.send_to(n.to_string().as_bytes(), remote).unwrap();
+            let (text, again, flow) = acme.serve();
+            assert_eq!((text, again), (n.to_string(), peer));
+            assert_eq!(flow.blob, first.blob);
+        }
+        let redirects = lab.events().iter().filter(|e| e.kind == EventKind::Redirected).count();
+        assert_eq!(redirects, 1, "{way:?}");
+        assert_eq!(lab.counters().redirected, 1);
+    }
+}
+
+/// Statement 77: each remote of a socket is its own flow, and replies are not confused.
+pub(crate) fn two_remotes() {
+    for way in Way::ALL {
+        let lab = Lab::of(one);
+        let (acme, app) = (lab.actor("acme"), lab.actor("app"));
+        let acme = proxy(&acme, "acme", way);
+        let client = socket(&app, way);
+        // The last two differ by port alone.
+        let remotes = [way.to(10, 53), way.to(30, 53), way.to(30, 54)];
+        let mut peers = Vec::new();
+        for remote in remotes {
+            client.send_to(b"q", remote).unwrap();
+            let (_, peer, flow) = acme.serve();
+            assert_eq!(flow.context.destination(), canonical(remote), "{way:?}");
+            assert!(!peers.contains(&peer), "{way:?}: {peer} is two flows");
+            peers.push(peer);
+        }
+        assert_eq!(peers.iter().map(|p| is_alias(*p)).collect::<Vec<_>>(), [false, true, true]);
+        assert!(peers.iter().all(|p| p.port() == client.local().port()));
+        for (peer, remote) in peers.iter().zip(remotes).rev() {
+            acme.send_to(remote.to_string().as_bytes(), *peer).unwrap();
+            assert_eq!(client.recv_from(), (remote.to_string(), remote), "{way:?}");
+        }
+        for (peer, remote) in peers.iter().zip(remotes) {
+            client.send_to(b"again", remote).unwrap();
+            assert_eq!(acme.recv_from(), ("again".into(), *peer), "{way:?}");
+            assert_eq!(acme.flow(*peer).unwrap().context.destination(), canonical(remote));
+        }
+    }
+}
+
+/// Statement 80: two clients with one source port on different addresses.
+pub(crate) fn same_source_port() {
+    for way in Way::ALL {
+        let lab = Lab::of(one);
+        let (acme, app, other) = (lab.actor("acme"), lab.actor("app"), lab.actor("other"));
+        let acme = proxy(&acme, "acme", way);
+        let second = if way == Way::V6 { way.loopback() } else { way.host(20) };
+        let clients = [
+            bound(&app, way.to(10, 7777)),
+            bound(&other, way.form((second, 7777).into())),
+        ];
+        let remote = way.to(30, 53);
+        let mut peers = Vec::new();
+        for client in &clients {
+            client.send_to(b"q", remote).unwrap();
+            let (_, peer, flow) = acme.serve();
+            assert_eq!(flow.context.application().pid, client.actor.pid(), "{way:?}");
+            assert_eq!(peer, canonical(client.local()));
+            peers.push(peer);
+        }
+        for (client, peer) in clients.iter().zip(&peers).rev() {
+            acme.send_to(peer.to_string().as_bytes(), *peer).unwrap();
+            assert_eq!(client.recv_from(), (peer.to_string(), remote), "{way:?}");
+        }
+    }
+}
+
+/// A client with an address of its own: the proxy sees it, and its answers are not redirected.
+pub(crate) fn bound_client() {
+    for way in Way::ALL {
+        let lab = Lab::of(Lab::two);
+        let (acme, beta, app) = (lab.actor("acme"), lab.actor("beta"), lab.actor("app"));
+        let (acme, beta) = (proxy(&acme, "acme", way), proxy(&beta, "beta", way));
+        let host = if way == Way::V6 { 10 } else { 20 };
+        let client = bound(&app, way.to(host, 7777));
+        let remotes = [way.to(30, 53), way.to(40, 53)];
+        let mut peers: Vec<SocketAddr> = Vec::new();
+        for remote in remotes {
+            client.send_to(b"q", remote).unwrap();
+            let (_, peer, flow) = acme.serve();
+            assert_eq!(flow.context.local(), canonical(client.local()), "{way:?}");
+            peers.push(peer);
+        }
+        assert_eq!(peers[0], canonical(client.local()));
+        assert!(is_alias(peers[1]));
+        for (peer, remote) in peers.iter().zip(remotes) {
+            acme.send_to(b"a", *peer).unwrap();
+            assert_eq!(client.recv_from(), ("a".into(), remote), "{way:?}");
+        }
+        beta.assert_silent("acme's answers are nobody's flow");
+        assert_eq!(lab.counters().redirected, 2);
+    }
+}
+
+/// A client that asks and is gone: its records are there all the same.
+pub(crate) fn client_is_gone() {
+    for way in Way::ALL {
+        let lab = Lab::of(one);
+        let (acme, mut app) = (lab.actor("acme"), lab.actor("app"));
+        let acme = proxy(&acme, "acme", way);
+        let pid = app.pid();
+        socket(&app, way).send_to(b"last words", way.to(10, 514)).unwrap();
+        app.kill();
+        let (text, peer, flow) = acme.serve();
+        assert_eq!(text, "last words");
+        assert_eq!(flow.context.application().pid, pid);
+        assert_eq!(flow.context.destination(), canonical(way.to(10, 514)));
+        // Nobody is there to hear it.
+        acme.send_to(b"too late", peer).unwrap();
+    }
+}
+
+/// A port that one socket leaves to the next: a proxy that keeps what it knows of a peer must not take
+/// the second for the first.
+pub(crate) fn port_used_again() {
+    for way in Way::ALL {
+        let lab = Lab::of(one);
+        let (acme, app) = (lab.actor("acme"), lab.actor("app"));
+        let acme = proxy(&acme, "acme", way);
+        let mut peers = Vec::new();
+        for n in [30, 40, 50] {
+            let client = bound(&app, way.to(10, 7777));
+            client.send_to(b"q", way.to(n, 53)).unwrap();
+            let (_, peer, flow) = acme.serve();
+            assert_eq!(flow.context.destination(), canonical(way.to(n, 53)));
+            assert!(!peers.contains(&peer), "{way:?}: {peer} is two flows");
+            acme.send_to(b"a", peer).unwrap();
+            assert_eq!(client.recv_from(), ("a".into(), way.to(n, 53)), "{way:?}");
+            peers.push(peer);
+            app.close(client.fd);
+        }
+    }
+}
