@@ -105,6 +105,10 @@ static EVENTS: RingBuf<EventRecord, { 4 << 20 }> = RingBuf::new();
 #[btf_map]
 static GENERATION: Array<u64, 1> = Array::new();
 
+/// When a reader of the events was woken last, nanoseconds since boot.
+#[btf_map]
+static LAST_WAKE: Array<u64, 1> = Array::new();
+
 /// Zeroes to start large values from: a BPF stack has 512 bytes.
 #[btf_map]
 static TEMPLATE: Array<Template, 1> = Array::new();
@@ -123,7 +127,8 @@ pub mod sock_flag {
     pub const ISSUED: u32 = 1;
     /// This is the proxy's end of a redirected connection.
     pub const ACCEPTED: u32 = 2;
-    /// The proxy has asked for records or context of this connection.
+    /// The proxy has asked for records or context of this connection, or closed it: nobody will ask
+    /// for the first time after its end.
     pub const ASKED: u32 = 8;
     /// `STAGED` holds a trail.
     pub const STAGED: u32 = 4;
@@ -346,6 +351,11 @@ pub fn next_id() -> u64 {
     }
     // `AtomicU64::fetch_add` is not offered for a target without compare-and-swap.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(cell, 1) + 1 }
+}
+
+#[inline(always)]
+pub fn last_wake() -> *mut u64 {
+    element(&raw const LAST_WAKE, 0)
 }
 
 #[inline(always)]

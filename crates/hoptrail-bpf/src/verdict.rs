@@ -5,7 +5,6 @@ use crate::maps::{self, SockState, sock_flag};
 use crate::{adopt, event, phases, task};
 use hoptrail_core::addr::Port;
 use hoptrail_core::decide::{Flow, Verdict, Walk};
-use hoptrail_core::image::Action;
 use hoptrail_core::reason::Reason;
 use hoptrail_core::records::{MAGIC, Provenance, VERSION};
 use hoptrail_core::shared::{Counter, event_kind};
@@ -134,11 +133,6 @@ pub fn judge(leg: &Leg, walk: &mut Walk, declared: Carried) -> Judged {
     }
     phases::ht_walk(leg.ctx.raw(), &leg.flow, walk);
     let verdict = walk.verdict;
-    if carried.trail.is_null() && verdict.action as u8 != Action::Permit as u8 {
-        // A trail, or a report, begins here with this process.
-        let exe = task::exe();
-        phases::ht_remember_path(exe.dev as u64, exe.ino);
-    }
     Judged { verdict, carried }
 }
 
@@ -152,6 +146,10 @@ pub fn refusal(leg: &Leg, judged: &Judged) -> i32 {
         _ => (Counter::Blocked, EACCES),
     };
     maps::count(counter);
+    if judged.carried.trail.is_null() {
+        let exe = task::exe();
+        phases::ht_remember_path(exe.dev as u64, exe.ino);
+    }
     event::report(leg, judged, event_kind::REFUSED);
     errno
 }
@@ -168,5 +166,10 @@ pub fn reached(leg: &Leg, judged: &Judged) {
 #[inline(always)]
 pub fn redirected(leg: &Leg, judged: &Judged) {
     maps::count(Counter::Redirected);
+    let Carried { trail, provenance } = judged.carried;
+    if !trail.is_null() && provenance as u8 == Provenance::Fresh as u8 {
+        let (dev, ino) = unsafe { ((*trail).header.exe_dev as u64, (*trail).header.exe_ino) };
+        phases::ht_remember_path(dev, ino);
+    }
     event::report(leg, judged, event_kind::REDIRECTED);
 }

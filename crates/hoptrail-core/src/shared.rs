@@ -158,6 +158,17 @@ pub struct EventRecord {
     pub trail: Trail,
 }
 
+/// Hops that a short event has room for; most trails have no more.
+pub const SHORT_HOPS: usize = 2;
+/// Bytes of a short event: an [`EventRecord`] cut after those hops.
+pub const SHORT_EVENT_BYTES: usize = size_of::<EventRecord>()
+    - size_of::<Trail>()
+    + crate::records::HEADER_BYTES
+    + SHORT_HOPS * crate::records::HOP_BYTES;
+/// A reader is woken at most once in this many nanoseconds; events in between wait for it to look
+/// again. Waking it for each would cost the connecting process more than the whole redirect.
+pub const WAKE_PAUSE_NS: u64 = 10_000_000;
+
 /// Offsets of kernel structure fields, which user space takes from the kernel's BTF.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

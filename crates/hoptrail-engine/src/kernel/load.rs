@@ -2,8 +2,9 @@
 
 use super::btf;
 use super::hooks::HOOKS;
-use super::maps::{Maps, Plain};
+use super::maps::{Maps, Plain, typed};
 use super::pins::Pins;
+use super::ring::Ring;
 use crate::engine::EngineError;
 use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
@@ -34,6 +35,7 @@ const PINNED: &[&str] = &[
     map::PATHS,
     map::KEY,
     map::COUNTERS,
+    "LAST_WAKE",
     "SEQUENCE",
     map::EVENTS,
     map::TEMPLATE,
@@ -44,6 +46,7 @@ const PINNED: &[&str] = &[
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) maps: Maps,
+    pub(super) events: Ring,
 }
 
 pub(super) fn load(pins: Option<&Pins>, entries: &[(String, u32)]) -> Result<Loaded, EngineError> {
@@ -67,7 +70,8 @@ pub(super) fn load(pins: Option<&Pins>, entries: &[(String, u32)]) -> Result<Loa
         load_program(&mut ebpf, name)?;
     }
     let maps = Maps::take(&mut ebpf)?;
-    Ok(Loaded { ebpf, maps })
+    let events = Ring::new(typed(&mut ebpf, map::EVENTS)?)?;
+    Ok(Loaded { ebpf, maps, events })
 }
 
 fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), EngineError> {

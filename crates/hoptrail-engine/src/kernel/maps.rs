@@ -4,7 +4,7 @@ use super::LiveLink;
 use super::load::chain;
 use crate::engine::{Counters, EngineError};
 use aya::Ebpf;
-use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray};
 use hoptrail_core::Trail;
 use hoptrail_core::image::IMAGE_WORDS;
 use hoptrail_core::records::Exe;
@@ -37,24 +37,25 @@ pub(super) struct Maps {
     paths: HashMap<MapData, Plain<ExeKey>, Plain<ExePath>>,
     key: Array<MapData, [u64; 2]>,
     counters: PerCpuArray<MapData, u64>,
-    pub(super) events: RingBuf<MapData>,
 }
 
 fn broken(name: &str, error: &dyn std::error::Error) -> EngineError {
     EngineError::new(format!("BPF map {name}: {}", chain(error)))
 }
 
+/// Takes a map out of the loaded object.
+pub(super) fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
+    ebpf: &mut Ebpf,
+    name: &str,
+) -> Result<T, EngineError> {
+    let map = ebpf
+        .take_map(name)
+        .ok_or_else(|| EngineError::new(format!("the BPF object has no map {name}")))?;
+    T::try_from(map).map_err(|e| broken(name, &e))
+}
+
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, EngineError> {
-        fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
-            ebpf: &mut Ebpf,
-            name: &str,
-        ) -> Result<T, EngineError> {
-            let map = ebpf
-                .take_map(name)
-                .ok_or_else(|| EngineError::new(format!("the BPF object has no map {name}")))?;
-            T::try_from(map).map_err(|e| broken(name, &e))
-        }
         Ok(Self {
             policy: typed(ebpf, map::POLICY)?,
             generation: typed(ebpf, map::GENERATION)?,
@@ -64,7 +65,6 @@ impl Maps {
             paths: typed(ebpf, map::PATHS)?,
             key: typed(ebpf, map::KEY)?,
             counters: typed(ebpf, map::COUNTERS)?,
-            events: typed(ebpf, map::EVENTS)?,
         })
     }
 

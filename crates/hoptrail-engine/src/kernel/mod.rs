@@ -135,7 +135,7 @@ impl Engine for KernelEngine {
     }
 
     fn event_fd(&self) -> BorrowedFd<'_> {
-        self.loaded.maps.events.as_fd()
+        self.loaded.events.as_fd()
     }
 
     fn events(&mut self, timeout: Duration) -> Result<Vec<Event>, EngineError> {
