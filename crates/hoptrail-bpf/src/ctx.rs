@@ -120,13 +120,23 @@ impl Sock {
     }
 
     #[inline(always)]
-    fn is_v6(self) -> bool {
-        get::<{ offset_of!(bpf_sock, family) }>(self.0.cast()) == AF_INET6 as u32
+    fn family(self) -> u32 {
+        get::<{ offset_of!(bpf_sock, family) }>(self.0.cast())
     }
 
-    /// The transport, or `None` for what Hoptrail does not redirect.
+    #[inline(always)]
+    fn is_v6(self) -> bool {
+        self.family() == AF_INET6 as u32
+    }
+
+    /// The transport, or `None` for what Hoptrail does not redirect. Other families have numbers of
+    /// their own: a netlink socket's 6 is not TCP.
     #[inline(always)]
     pub fn protocol(self) -> Option<Protocol> {
+        let family = self.family();
+        if family != AF_INET as u32 && family != AF_INET6 as u32 {
+            return None;
+        }
         match get::<{ offset_of!(bpf_sock, protocol) }>(self.0.cast()) {
             6 => Some(Protocol::Tcp),
             17 => Some(Protocol::Udp),

@@ -52,6 +52,10 @@ pub fn run(ctx: Sockopt) -> i32 {
     let Some(sk) = ctx.sock() else {
         return ALLOW;
     };
+    if sk.protocol().is_none() {
+        // The kernel's own answer stands: no such option.
+        return ALLOW;
+    }
     if original { original_destination(ctx, sk, level) } else { option(ctx, sk, name) }
 }
 

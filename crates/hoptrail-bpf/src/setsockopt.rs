@@ -46,6 +46,9 @@ pub fn run(ctx: Sockopt) -> i32 {
     let Some(sk) = ctx.sock() else {
         return ALLOW;
     };
+    if sk.protocol().is_none() {
+        return ALLOW;
+    }
     let outcome = match ctx.name() {
         abi::REDIRECT_RECORDS => records(ctx, sk),
         abi::REDIRECT_PEER => peer(ctx, sk),
