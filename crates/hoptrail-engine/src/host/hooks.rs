@@ -5,7 +5,7 @@ use crate::kernel::HOOKS;
 use aya::maps::MapInfo;
 use aya::programs::{ProgramInfo, loaded_programs};
 use hoptrail_core::shared::map;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -91,6 +91,7 @@ pub fn missing(cgroup: &Path) -> io::Result<Vec<&'static str>> {
 pub fn attached(cgroups: &[PathBuf]) -> Vec<Attached> {
     let known: HashMap<u32, ProgramInfo> =
         loaded_programs().flatten().map(|info| (info.id(), info)).collect();
+    let our_maps = our_maps(&known);
     let mut found = Vec::new();
     for cgroup in cgroups {
         let Ok(dir) = File::open(cgroup) else { continue };
@@ -98,7 +99,8 @@ pub fn attached(cgroups: &[PathBuf]) -> Vec<Attached> {
             for id in query(&dir, attach_type).unwrap_or_default() {
                 let info = known.get(&id);
                 let name = info.and_then(|info| info.name_as_str()).unwrap_or_default().to_owned();
-                let ours = name == hook && info.is_some_and(has_our_map);
+                let has_ours = |info| maps_of(info).iter().any(|map| our_maps.contains(map));
+                let ours = name == hook && info.is_some_and(has_ours);
                 found.push(Attached { id, name, hook, cgroup: cgroup.clone(), ours });
             }
         }
@@ -106,11 +108,25 @@ pub fn attached(cgroups: &[PathBuf]) -> Vec<Attached> {
     found
 }
 
-/// The names of programs are too common to tell whose they are; every one of ours uses one of these maps.
-fn has_our_map(info: &ProgramInfo) -> bool {
-    let ids = info.map_ids().ok().flatten().unwrap_or_default();
-    let mut maps = ids.into_iter().filter_map(|id| MapInfo::from_id(id).ok());
-    maps.any(|info| {
+/// The names of programs are too common to tell whose they are. Most of ours use a map whose name tells; the others
+/// share a map with one that does.
+fn our_maps(known: &HashMap<u32, ProgramInfo>) -> HashSet<u32> {
+    let by_hooks = known
+        .values()
+        .filter(|info| HOOKS.iter().any(|(hook, _)| info.name_as_str() == Some(*hook)));
+    by_hooks
+        .map(maps_of)
+        .filter(|maps| maps.iter().any(|map| is_our_name(*map)))
+        .flatten()
+        .collect()
+}
+
+fn maps_of(info: &ProgramInfo) -> Vec<u32> {
+    info.map_ids().ok().flatten().unwrap_or_default()
+}
+
+fn is_our_name(map: u32) -> bool {
+    MapInfo::from_id(map).is_ok_and(|info| {
         matches!(
             info.name_as_str(),
             Some(map::TUPLES | map::LINKS | map::FLOW_TRAILS | map::POLICY | map::TEMPLATE)
