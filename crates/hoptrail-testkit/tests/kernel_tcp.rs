@@ -2,12 +2,24 @@
 //! socket options, and the nine points that must hold.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "kernel_tcp/application.rs"]
+mod application;
 #[path = "kernel_tcp/burst.rs"]
 mod burst;
+#[path = "kernel_tcp/connects.rs"]
+mod connects;
 #[path = "kernel_tcp/context.rs"]
 mod context;
+#[path = "kernel_tcp/failure.rs"]
+mod failure;
+#[path = "kernel_tcp/hygiene.rs"]
+mod hygiene;
+#[path = "kernel_tcp/original_dst.rs"]
+mod original_dst;
 #[path = "kernel_tcp/records.rs"]
 mod records;
+#[path = "kernel_tcp/reload.rs"]
+mod reload;
 #[path = "kernel_tcp/scene.rs"]
 mod scene;
 #[path = "kernel_tcp/set.rs"]
@@ -20,7 +32,18 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     hoptrail_testkit::lab::run(tests! {
-        vendors: [two_declaring],
+        vendors: [
+            two_declaring,
+            two_declaring_in_the_other_order,
+            two_declaring_over_ipv6,
+            the_first_is_rude,
+            the_second_is_rude,
+            both_are_rude,
+            neither_asks_anything,
+            three_providers,
+            a_hundred_connections_through_a_rude_pair,
+            a_rude_proxys_own_business,
+        ],
         records: [
             queries_do_not_consume,
             sizes_are_exact_and_nothing_else_is_written,
@@ -64,6 +87,63 @@ fn main() -> ExitCode {
             backlog_of_eight,
             backlog_of_a_thousand,
             asked_right_after_accept,
+        ],
+        application: [
+            getpeername_gives_what_was_asked_for,
+            a_non_blocking_connect,
+            a_refusal_of_a_non_blocking_connect,
+            a_bound_source_address,
+            repeated_connects_of_one_socket,
+            refused_by_the_destination_then_redirected,
+            loopback_is_left_alone,
+            loopback_can_be_asked_for,
+            the_proxys_own_port,
+            a_destination_without_a_route,
+            the_ends_of_a_connection_pass_through,
+        ],
+        connects: [
+            fast_open_by_option,
+            fast_open_by_flag,
+            fast_open_is_blocked_like_any_other,
+            io_uring,
+            sockets_passed_between_processes,
+            duplicated_descriptors,
+            a_socket_bound_to_lo,
+            a_socket_bound_to_a_device,
+            a_device_is_kept_for_later_connects,
+            multipath_tcp,
+            a_multipath_listener,
+        ],
+        failure: [
+            a_gone_listener_blocks,
+            a_gone_listener_is_bypassed,
+            a_listener_of_nobody_in_particular,
+            a_killed_proxy,
+            a_block_of_any_provider,
+            the_original_application_is_blocked_on_later_legs,
+            the_first_filter_of_a_provider,
+            a_full_table,
+            sixteen_hops_and_no_more,
+            without_a_policy,
+        ],
+        original_dst: [
+            of_an_ipv4_destination,
+            of_an_ipv6_destination,
+            on_a_dual_stack_listener,
+            of_connections_that_were_not_redirected,
+        ],
+        hygiene: [
+            every_way_to_close,
+            never_accepted,
+            connects_that_fail,
+            reconnecting_sockets,
+            two_thousand_connections,
+        ],
+        reload: [
+            every_connect_has_one_verdict,
+            a_block_holds_through_reloads,
+            a_wrong_policy_changes_nothing,
+            open_connections_stay,
         ],
     })
 }

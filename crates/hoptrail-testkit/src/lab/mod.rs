@@ -53,6 +53,30 @@ pub struct Lab {
     cgroup: OwnedCgroup,
 }
 
+/// A namespace beside the lab's.
+pub struct Neighbour {
+    net: Net,
+    /// Index of the interface in the lab's namespace that leads to it.
+    pub interface: u32,
+}
+
+impl Neighbour {
+    /// As [`Lab::origin`], there.
+    ///
+    /// # Panics
+    /// When it cannot listen there.
+    #[must_use]
+    pub fn origin(&self, at: SocketAddr) -> Origin {
+        self.net.inside(|| Origin::start(at)).expect("the origin listens")
+    }
+}
+
+impl std::fmt::Debug for Neighbour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Neighbour").field("interface", &self.interface).finish_non_exhaustive()
+    }
+}
+
 impl Lab {
     /// A lab whose engine has no policy yet.
     ///
@@ -165,6 +189,18 @@ impl Lab {
     #[must_use]
     pub fn origin(&self, at: SocketAddr) -> Origin {
         self.inside(|| Origin::start(at)).expect("the origin listens")
+    }
+
+    /// Another machine, so to say: a namespace at the other end of the interface `name`, whose address
+    /// there is 198.51.100.2 and here 198.51.100.1.
+    ///
+    /// # Panics
+    /// When the kernel refuses it.
+    #[must_use]
+    pub fn neighbour(&self, name: &str) -> Neighbour {
+        let (here, there) = ([198, 51, 100, 1].into(), [198, 51, 100, 2].into());
+        let (net, interface) = self.net.neighbour(name, here, there).expect("a neighbour");
+        Neighbour { net, interface }
     }
 
     /// The engine's counters.

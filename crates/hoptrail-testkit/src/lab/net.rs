@@ -5,7 +5,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd;
 
 /// `lo` is always the first interface of a namespace.
 const LO: u32 = 1;
@@ -14,12 +15,19 @@ const RTM_NEWADDR: u16 = 20;
 const NLMSG_ERROR: u16 = 2;
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
+const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const IFF_UP: u32 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 const IFA_F_NODAD: u32 = 2;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
 
 /// The namespace lives as long as this, or a process in it.
 #[derive(Debug)]
@@ -44,6 +52,24 @@ impl Net {
 
     pub(super) const fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Another namespace, reached from this one by the interface `name`. `here` and `there` are the
+    /// addresses of the two ends, in one network of 24 bits. Gives the interface's index, too.
+    pub(super) fn neighbour(
+        &self,
+        name: &str,
+        here: Ipv4Addr,
+        there: Ipv4Addr,
+    ) -> io::Result<(Self, u32)> {
+        let other = Self::new()?;
+        let interface = self.inside(|| {
+            let netlink = Netlink::open()?;
+            netlink.veth(name, &other.file)?;
+            netlink.configure(name, here)
+        })?;
+        other.inside(|| Netlink::open()?.configure(name, there))?;
+        Ok((other, interface))
     }
 
     /// Runs `work` in it, on a thread; what is started there stays in it.
@@ -83,13 +109,34 @@ impl Netlink {
         self.ask(RTM_NEWLINK, 0, &body)
     }
 
+    /// A pair of interfaces called `name`, one here and one in the namespace `there`.
+    fn veth(&self, name: &str, there: &File) -> io::Result<()> {
+        let name = attribute(IFLA_IFNAME, format!("{name}\0").as_bytes());
+        let namespace = attribute(IFLA_NET_NS_FD, &there.as_raw_fd().to_ne_bytes());
+        let peer = [&[0; 16][..], &name, &namespace].concat();
+        let data = attribute(IFLA_INFO_DATA, &attribute(VETH_INFO_PEER, &peer));
+        let info = [attribute(IFLA_INFO_KIND, b"veth"), data].concat();
+        let body = [&[0; 16][..], &name, &attribute(IFLA_LINKINFO, &info)].concat();
+        self.ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &body)
+    }
+
+    fn configure(&self, name: &str, address: Ipv4Addr) -> io::Result<u32> {
+        let interface = nix::net::if_::if_nametoindex(name)?;
+        self.up(interface)?;
+        self.prefix(address.into(), 24, interface)?;
+        Ok(interface)
+    }
+
     fn address(&self, address: IpAddr, interface: u32) -> io::Result<()> {
+        self.prefix(address, if address.is_ipv4() { 32 } else { 128 }, interface)
+    }
+
+    fn prefix(&self, address: IpAddr, bits: u8, interface: u32) -> io::Result<()> {
         let (family, octets) = match address {
             IpAddr::V4(v4) => (libc::AF_INET, v4.octets().to_vec()),
             IpAddr::V6(v6) => (libc::AF_INET6, v6.octets().to_vec()),
         };
-        let prefix = octets.len() * 8;
-        let mut body = vec![family as u8, prefix as u8, 0, 0];
+        let mut body = vec![family as u8, bits, 0, 0];
         body.extend(interface.to_ne_bytes());
         body.extend(attribute(IFA_ADDRESS, &octets));
         body.extend(attribute(IFA_LOCAL, &octets));

@@ -119,3 +119,15 @@ pub fn set_from_nowhere(
         unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, nowhere, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// `connect(2)` to no address (`AF_UNSPEC`), which dissolves a connection.
+///
+/// # Errors
+/// `connect(2)`'s.
+pub fn dissolve(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let nobody = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    let size = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: the address is valid for the size that is given.
+    let result = unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, size) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -202,6 +202,13 @@ pub fn keep(file: impl Into<OwnedFd>) -> i32 {
     let fd = file.as_raw_fd();
     kept().insert(fd, Arc::new(file));
     fd
+}
+
+/// A descriptor that has come from elsewhere, as by `SCM_RIGHTS`.
+#[must_use]
+pub fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: whoever has received a descriptor owns it, and hands it over here once.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// A file that is kept.

@@ -109,7 +109,7 @@ pub(crate) fn an_altered_blob_is_refused() {
                 longer.resize(blob.len() + more, 0);
                 refused(format!("longer by {more}"), &longer);
             }
-            for hops in 0..=255 {
+            for hops in (0..=255).filter(|hops| *hops != 1) {
                 let mut altered = blob.clone();
                 altered[40] = hops;
                 altered.resize(152 + usize::from(hops) * 88, 0);
