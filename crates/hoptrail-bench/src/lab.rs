@@ -163,7 +163,7 @@ impl Lab {
 }
 
 /// On all local addresses.
-fn any(port: u16) -> SocketAddr {
+pub(crate) fn any(port: u16) -> SocketAddr {
     (Ipv4Addr::UNSPECIFIED, port).into()
 }
 

@@ -11,9 +11,9 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) goal: Goal,
     pub(crate) unit: Unit,
-    /// Median over the rounds.
+    /// Median over the rounds; not a number where the ratio is of ratios.
     pub(crate) plain: f64,
-    /// Median over the rounds.
+    /// Likewise.
     pub(crate) value: f64,
     /// To plain, round by round.
     pub(crate) ratios: Vec<f64>,
@@ -108,7 +108,7 @@ impl Unit {
 
     fn text(self, value: f64) -> String {
         match self {
-            Self::Nanoseconds if value < 10.0 => String::new(),
+            _ if value.is_nan() => String::new(),
             Self::Nanoseconds => format!("{value:.0} ns"),
             Self::PerSecond => format!("{value:.0}/s"),
             Self::Bytes => format!("{:.2} GB/s", value / 1e9),

@@ -171,7 +171,9 @@ impl<'a> Series<'a> {
             let value = median(&mut variant.values);
             row(variant.name, variant.goal, value, variant.ratios)
         });
-        rest.chain([noise]).collect()
+        let rows: Vec<Row> = rest.collect();
+        let judged = rows.iter().any(|row| row.goal != Goal::Nothing);
+        rows.into_iter().chain(judged.then_some(noise)).collect()
     }
 }
 

@@ -50,12 +50,24 @@ pub(crate) enum Dial {
     Plain(SocketAddr),
 }
 
+/// Nanoseconds of the parts of relaying one connection.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Steps {
+    pub(crate) accept: u32,
+    /// Records and context.
+    pub(crate) ask: u32,
+    /// Socket, SET, connect.
+    pub(crate) dial: u32,
+    pub(crate) close: u32,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Done,
     Count(u64),
     /// Nanoseconds of each operation.
     Times(Vec<u32>),
+    Relayed(Vec<Steps>),
     /// Bytes per second of each spell.
     Rates(Vec<f64>),
     Failed(String),

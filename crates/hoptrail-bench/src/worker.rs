@@ -2,7 +2,7 @@
 //! a CPU, moved between cgroups, asked for one measurement at a time.
 
 use crate::Result;
-use crate::wire::{Answer, Ask, Dial, Service};
+use crate::wire::{Answer, Ask, Dial, Service, Steps};
 use hoptrail_engine::EngineError;
 use hoptrail_engine::host::cgroup2::CgroupDir;
 use std::io::{self, BufRead, BufReader, Write};
@@ -68,8 +68,11 @@ impl Worker {
         self.done(&Ask::Empty)
     }
 
-    pub(crate) fn relay(&mut self, at: SocketAddr, dial: Dial, count: u32) -> Result<Vec<u32>> {
-        self.times(&Ask::Relay { at, dial, count })
+    pub(crate) fn relay(&mut self, at: SocketAddr, dial: Dial, count: u32) -> Result<Vec<Steps>> {
+        match self.ask(&Ask::Relay { at, dial, count })? {
+            Answer::Relayed(steps) => Ok(steps),
+            other => Err(self.odd(&other)),
+        }
     }
 
     pub(crate) fn stream(&mut self, to: SocketAddr, spells: u32, millis: u64) -> Result<Vec<f64>> {

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::lab::{Lab, Place, SERVED};
 use crate::policy::{self, Target};
 use crate::report::{Report, Row};
-use crate::rounds::{self, Goal, Series, Unit, median};
+use crate::rounds::{self, Goal, Series, Unit};
 
 /// Filters and providers.
 const SIZES: [(usize, usize); 4] = [(16, 4), (256, 16), (1024, 32), (4096, 64)];
@@ -47,15 +47,15 @@ fn name(filters: usize, case: &str) -> String {
 fn flatness(series: &[Series<'_>], case: &str) -> Row {
     let of = |number: usize| series[number].ratios(&name(SIZES[number].0, case));
     let last = SIZES.len() - 1;
-    let (mut few, mut many) = (of(0), of(last));
+    let (few, many) = (of(0), of(last));
     let ratios = many.iter().zip(&few).map(|(many, few)| many / few).collect();
     Row {
         part: "P2",
         name: format!("{} over {} filters: {case}", SIZES[last].0, SIZES[0].0),
         goal: Goal::AtMost(FLAT),
         unit: Unit::Nanoseconds,
-        plain: median(&mut few),
-        value: median(&mut many),
+        plain: f64::NAN,
+        value: f64::NAN,
         ratios,
     }
 }

@@ -1,7 +1,7 @@
 //! P5: established traffic that is not redirected, and UDP.
 
 use crate::Result;
-use crate::lab::{ECHO, INSIDE, Lab, PROXY, Place, SERVED, SINK, local};
+use crate::lab::{ECHO, INSIDE, Lab, PROXY, Place, SERVED, SINK, any, local};
 use crate::policy::Target;
 use crate::report::Report;
 use crate::rounds::{self, Goal, Series, Unit, samples};
@@ -49,8 +49,8 @@ fn ping_pong() -> Series<'static> {
 
 fn unmatched() -> Series<'static> {
     let to = Target::Apart.at(SERVED);
-    let at = (std::net::Ipv4Addr::UNSPECIFIED, SERVED).into();
-    let measure = move |lab: &mut Lab, place| datagrams(lab, place, to, |lab| &mut lab.server, at);
+    let measure =
+        move |lab: &mut Lab, place| datagrams(lab, place, to, |lab| &mut lab.server, any(SERVED));
     Series::new("P5", Unit::Nanoseconds, move |lab| measure(lab, Place::Plain))
         .with("UDP sendto(), no filter matches", Goal::AtMost(1.05), move |lab| {
             measure(lab, Place::Lab)

@@ -72,7 +72,7 @@ fn perform(holdings: &mut Holdings, ask: Ask) -> io::Result<Answer> {
             Answer::Done
         }
         Ask::Relay { at, dial, count } => {
-            Answer::Times(relay::run(holdings.at(Service::Wait, at)?.waiting()?, dial, count)?)
+            Answer::Relayed(relay::run(holdings.at(Service::Wait, at)?.waiting()?, dial, count)?)
         }
         Ask::Stream { to, spells, millis } => Answer::Rates(traffic::stream(to, spells, millis)?),
         Ask::PingPong { to, count } => Answer::Times(traffic::ping_pong(to, count)?),
