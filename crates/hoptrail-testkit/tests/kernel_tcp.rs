@@ -10,6 +10,8 @@ mod burst;
 mod connects;
 #[path = "kernel_tcp/context.rs"]
 mod context;
+#[path = "kernel_tcp/elsewhere.rs"]
+mod elsewhere;
 #[path = "kernel_tcp/failure.rs"]
 mod failure;
 #[path = "kernel_tcp/hygiene.rs"]
@@ -113,6 +115,11 @@ fn main() -> ExitCode {
             a_device_is_kept_for_later_connects,
             multipath_tcp,
             a_multipath_listener,
+        ],
+        elsewhere: [
+            a_listener_at_another_own_address,
+            a_listener_on_another_machine_counts_as_gone,
+            the_hops_of_a_removed_provider_stay,
         ],
         failure: [
             a_gone_listener_blocks,
