@@ -104,6 +104,13 @@ fn choose(v6: bool, short: u32, long: [u32; 4]) -> Ip {
     if v6 { Ip::from_words(long) } else { Ip::from_v4_word(short) }
 }
 
+/// Takes back the refusal of a program that ran before this one.
+#[inline(always)]
+pub fn accept_call() {
+    // SAFETY: as in `refuse`.
+    unsafe { bpf_set_retval(0) };
+}
+
 /// A socket.
 #[derive(Clone, Copy)]
 pub struct Sock(*mut bpf_sock);
@@ -448,6 +455,12 @@ impl Sockopt {
     #[inline(always)]
     pub fn set_length(self, length: i32) {
         put::<{ offset_of!(bpf_sockopt, optlen) }>(self.0.cast(), length as u32);
+    }
+
+    /// What the kernel answered, or a program that ran before this one.
+    #[inline(always)]
+    pub fn result(self) -> i32 {
+        get::<{ offset_of!(bpf_sockopt, retval) }>(self.0.cast()) as i32
     }
 
     #[inline(always)]

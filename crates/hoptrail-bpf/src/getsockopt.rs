@@ -25,6 +25,7 @@ const ENODATA: i32 = 61;
 const ENOTCONN: i32 = 107;
 const EINVAL: i32 = 22;
 const ENOPROTOOPT: i32 = 92;
+const EOPNOTSUPP: i32 = 95;
 
 const IPPROTO_IP: i32 = 0;
 const IPPROTO_IPV6: i32 = 41;
@@ -52,7 +53,8 @@ pub fn run(ctx: Sockopt) -> i32 {
     let Some(sk) = ctx.sock() else {
         return ALLOW;
     };
-    if sk.protocol().is_none() {
+    // Not negative: an engine on a cgroup below this one has answered, or the kernel itself.
+    if sk.protocol().is_none() || ctx.result() >= 0 {
         // The kernel's own answer stands: no such option.
         return ALLOW;
     }
@@ -69,6 +71,8 @@ fn option(ctx: Sockopt, sk: Sock, name: i32) -> i32 {
     }
     let found = match accept::find(ctx, sk) {
         Ok(found) => found,
+        // An engine below has found as little, and said so.
+        Err(_) if ctx.result() != -ENOPROTOOPT && ctx.result() != -EOPNOTSUPP => return ALLOW,
         Err(Missing::NotConnected) => return refuse(ENOTCONN),
         Err(Missing::NoRecords) => return refuse(ENODATA),
     };

@@ -136,6 +136,8 @@ pub mod sock_flag {
     pub const TUPLED: u32 = 16;
     /// UDP: some flow of this socket is in `FLOWS`.
     pub const FLOWS: u32 = 32;
+    /// UDP: its own address stands for one of its flows.
+    pub const NAMED: u32 = 128;
     /// UDP: `DESTINATIONS` holds a trail for some destination of this socket.
     pub const DESTINATIONS: u32 = 64;
 }
@@ -210,6 +212,8 @@ pub struct Decided {
     /// unspecified for the socket's own.
     pub alias: Ip,
     pub to_port: u64,
+    /// Datagrams sent.
+    pub sent: u64,
 }
 
 #[derive(Clone, Copy)]

@@ -27,11 +27,18 @@ pub fn run(ctx: SockAddr) -> i32 {
     if is_alias(leg.remote().ip) && reply(&leg) {
         return ALLOW;
     }
+    // An IPv6 socket that is connected to an IPv4-mapped address comes here with every send, with the
+    // address that its connect was given: it was decided then.
+    let connected = sk.remote();
+    if connected.port != 0 && connected.port == leg.remote().port && connected.ip == leg.remote().ip
+    {
+        return ALLOW;
+    }
     let mut state = maps::sock_state(sk);
     // Before the policy is asked: a redirected flow stays redirected under every later one.
     if !state.is_null() && unsafe { (*state).flags } & sock_flag::FLOWS != 0 {
         let flow = flow_of(&leg, state);
-        if !flow.is_null() && known(&leg, unsafe { &*flow }) {
+        if !flow.is_null() && known(&leg, state, flow) {
             return ALLOW;
         }
     }
@@ -87,26 +94,63 @@ fn generation() -> u64 {
 #[inline(never)]
 fn pass(leg: &Leg, state: *mut SockState) {
     let none = Ip::from_words([0; 4]);
-    let flow = Decided { id: 0, generation: generation(), to: none, alias: none, to_port: 0 };
+    let flow =
+        Decided { id: 0, generation: generation(), to: none, alias: none, to_port: 0, sent: 0 };
     keep(leg, state, &flow);
 }
 
 #[inline(never)]
-fn flow_of(leg: &Leg, state: *const SockState) -> *const Decided {
+fn flow_of(leg: &Leg, state: *const SockState) -> *mut Decided {
     maps::flows().get(&unsafe { (*state).uid_and(leg.remote()) })
 }
 
 /// Sends a datagram of a decided flow on its way; false when it must be decided again.
 #[inline(always)]
-fn known(leg: &Leg, flow: &Decided) -> bool {
-    if flow.id == 0 {
-        return flow.generation == generation();
+fn known(leg: &Leg, state: *const SockState, flow: *mut Decided) -> bool {
+    let decided = unsafe { &mut *flow };
+    if decided.id == 0 {
+        return decided.generation == generation();
     }
+    decided.sent = decided.sent.wrapping_add(1);
+    if decided.sent % REFRESH == 0 && !refresh(leg, state, decided) {
+        return false;
+    }
+    forward(leg, decided);
+    true
+}
+
+#[inline(always)]
+fn forward(leg: &Leg, flow: &Decided) {
     leg.ctx.set_address(Endpoint::new(flow.to, flow.to_port as u16));
     if !flow.alias.is_unspecified() {
         leg.ctx.set_source(flow.alias);
     }
-    true
+}
+
+/// Datagrams of a flow after which the tables that its datagrams do not look into are reminded of it.
+const REFRESH: u64 = 16;
+
+/// Looks the flow up where the proxy and the replies will: these tables too forget what was not used
+/// for longest. False when one has forgotten it.
+#[inline(never)]
+fn refresh(leg: &Leg, state: *const SockState, flow: &Decided) -> bool {
+    let trail = maps::flow_trails().get(&flow.id);
+    if trail.is_null() {
+        return false;
+    }
+    let own = flow.alias.is_unspecified();
+    let hops = unsafe { (*trail).header.hops };
+    let hop = unsafe { &raw const (*trail).hops[hops.wrapping_sub(1) as usize & 15] };
+    let from = unsafe { (*hop).from() };
+    let peer = Peer {
+        netns: leg.ctx.netns(),
+        ip: if own { from.ip } else { flow.alias },
+        port: from.port as u32,
+        listener_port: flow.to_port as u32,
+    };
+    let source = if own { flow.to } else { flow.alias };
+    let reply = unsafe { (*state).uid_and(Endpoint::new(source, flow.to_port as u16)) };
+    !maps::peers().get(&peer).is_null() && !maps::replies().get(&reply).is_null()
 }
 
 /// Remembers what was decided for this flow.
@@ -178,9 +222,15 @@ pub fn peer_of(leg: &Leg, issued: &Issued, from: &Endpoint) -> Peer {
 #[inline(never)]
 fn go(leg: &Leg, state: *mut SockState, issued: &Issued, alias: &Ip) {
     let to = issued.to;
-    let flow =
-        Decided { id: issued.id, generation: 0, to: to.ip, alias: *alias, to_port: to.port as u64 };
-    known(leg, &flow);
+    let flow = Decided {
+        id: issued.id,
+        generation: 0,
+        to: to.ip,
+        alias: *alias,
+        to_port: to.port as u64,
+        sent: 0,
+    };
+    forward(leg, &flow);
     keep(leg, state, &flow);
 }
 
@@ -203,6 +253,10 @@ fn source(leg: &Leg, to: &Endpoint, into: &mut Endpoint) {
 /// of which the proxy may still think.
 #[inline(never)]
 pub fn claim(leg: &Leg, state: *mut SockState, issued: &Issued, from: &Endpoint) -> bool {
+    // Once only: the tables may forget that it was given away, a proxy need not.
+    if unsafe { (*state).flags } & sock_flag::NAMED != 0 {
+        return false;
+    }
     let remote = Remote { ip: leg.remote().ip, port: leg.remote().port as u64 };
     let natural = unsafe { (*state).uid_and(issued.to) };
     if !maps::replies().put_new(&natural, &remote) {
@@ -212,6 +266,7 @@ pub fn claim(leg: &Leg, state: *mut SockState, issued: &Issued, from: &Endpoint)
         maps::replies().remove(&natural);
         return false;
     }
+    unsafe { (*state).flags |= sock_flag::NAMED };
     true
 }
 

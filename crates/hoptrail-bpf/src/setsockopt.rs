@@ -1,7 +1,7 @@
 //! setsockopt(2): a proxy sets records on the socket with which it will dial, or names the UDP peer
 //! that it means.
 
-use crate::ctx::{ALLOW, Sock, Sockopt, refuse};
+use crate::ctx::{ALLOW, Sock, Sockopt, accept_call, refuse};
 use crate::maps::{self, Remote, SockState, ThreadSock, sock_flag};
 use crate::phases;
 use crate::policy::{repeat, settled};
@@ -46,7 +46,8 @@ pub fn run(ctx: Sockopt) -> i32 {
     let Some(sk) = ctx.sock() else {
         return ALLOW;
     };
-    if sk.protocol().is_none() {
+    // An engine on a cgroup below this one has taken it.
+    if sk.protocol().is_none() || ctx.length() == HANDLED {
         return ALLOW;
     }
     let outcome = match ctx.name() {
@@ -57,6 +58,7 @@ pub fn run(ctx: Sockopt) -> i32 {
     match outcome {
         Ok(()) => {
             ctx.set_length(HANDLED);
+            accept_call();
             ALLOW
         }
         Err(errno) => refuse(errno),

@@ -126,8 +126,16 @@ impl Engine for KernelEngine {
     }
 
     fn attach(&mut self, path: &Path) -> Result<(), EngineError> {
-        if self.attachments.iter().any(|a| a.path() == path) {
+        let id = pins::cgroup_id(path)?;
+        if self.attachments.iter().any(|a| a.is(path, id)) {
             return Ok(());
+        }
+        // Another cgroup had this path before: it is gone, and so is what was attached to it.
+        let (gone, kept) = self.attachments.drain(..).partition(|a| a.path() == path);
+        self.attachments = kept;
+        let gone: Vec<pins::Attachment> = gone;
+        for attachment in &gone {
+            attachment.unpin(self.pins.as_ref())?;
         }
         let attachment = pins::attach(&self.loaded, self.pins.as_ref(), path)?;
         self.attachments.push(attachment);

@@ -80,6 +80,26 @@ impl Attachment {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+
+    pub(super) fn is(&self, path: &Path, cgroup: u64) -> bool {
+        self.path == path && self.cgroup == cgroup
+    }
+
+    /// Removes the pins of its links.
+    pub(super) fn unpin(&self, pins: Option<&Pins>) -> Result<(), EngineError> {
+        match pins.map(|pins| pins.links(self.cgroup)) {
+            Some(dir) if dir.exists() => remove_tree(&dir, &mut Vec::new()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The id of the cgroup at `path`.
+pub(super) fn cgroup_id(path: &Path) -> Result<u64, EngineError> {
+    let metadata = fs::metadata(path);
+    metadata
+        .map(|m| m.ino())
+        .map_err(|e| EngineError::os(format!("cannot open the cgroup {}", path.display()), e))
 }
 
 pub(super) fn attach(
@@ -163,7 +183,8 @@ fn is_bpffs(path: &Path) -> bool {
     nix::sys::statfs::statfs(path).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC)
 }
 
-/// Removes everything below `pins`, which detaches what was attached, and gives what was removed.
+/// Removes what Hoptrail has pinned below `pins`, which detaches what was attached, and gives what was
+/// removed.
 ///
 /// # Errors
 /// When something is there that cannot be removed, or `pins` is no BPF file system.
@@ -178,8 +199,23 @@ pub fn cleanup(pins: &Path) -> Result<Vec<PathBuf>, EngineError> {
             pins.display()
         )));
     }
-    remove_tree(pins, &mut removed)?;
+    for entry in read_dir(pins)? {
+        if is_version_dir(&entry) {
+            remove_tree(&entry, &mut removed)?;
+        }
+    }
+    // The directory itself only when nobody else has put anything there, and never a mount point.
+    if fs::remove_dir(pins).is_ok() {
+        removed.push(pins.to_owned());
+    }
     Ok(removed)
+}
+
+/// Whether this is a directory of ours: `v` and a layout version, with links in it.
+fn is_version_dir(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let numbered = name.strip_prefix('v').is_some_and(|n| n.parse::<u32>().is_ok());
+    numbered && path.join("links").is_dir()
 }
 
 fn read_dir(dir: &Path) -> Result<Vec<PathBuf>, EngineError> {
