@@ -3,6 +3,7 @@
 use crate::args::JsonArgs;
 use crate::failure::Failure;
 use crate::output::{self, paint};
+use crate::pinlock::PinLock;
 use crate::rundir::{DEFAULT_RUN_DIR, RunDir};
 use crate::scope::PREFIX;
 use crate::steward::is_proxies_cgroup;
@@ -62,6 +63,7 @@ fn clean(args: &CleanupArgs, removed: &mut Vec<PathBuf>) -> Result<(), Failure> 
             "a hoptrail daemon runs (process {pid}); stop it first, then nothing of it is in use"
         )));
     }
+    let _pins = args.pins.exists().then(|| PinLock::take(&args.pins)).transpose()?;
     // The kernel side goes first: proxies that are gone would otherwise block connections meanwhile.
     removed.extend(kernel::cleanup(&args.pins)?);
     // The file could name anything; only a cgroup with our name is ended.

@@ -24,6 +24,8 @@ const NLM_F_CREATE: u16 = 0x400;
 const IFF_UP: u32 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const IFA_F_NODAD: u32 = 2;
 
 /// Moves this thread, and whatever is started from it, into a new network namespace with the origin's addresses;
 /// gives those that there are. A kernel may do without IPv6.
@@ -76,6 +78,10 @@ impl Netlink {
             body.extend(attribute.to_ne_bytes());
             body.extend(&octets);
         }
+        // At once: while duplicates are looked for, nothing can be bound to an IPv6 address.
+        body.extend(8u16.to_ne_bytes());
+        body.extend(IFA_FLAGS.to_ne_bytes());
+        body.extend(IFA_F_NODAD.to_ne_bytes());
         self.ask(RTM_NEWADDR, NLM_F_CREATE, &body)
     }
 

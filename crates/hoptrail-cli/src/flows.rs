@@ -36,6 +36,9 @@ pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
 }
 
 fn list(args: &FlowsArgs) -> Result<(), Failure> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Failure::new("hoptrail needs root to read its kernel side: run it with sudo"));
+    }
     let mut names = Names::default();
     if let Some(state) = RunDir::at(&args.run_dir).state()? {
         names.add_state(&state);

@@ -19,6 +19,7 @@ mod log;
 mod members;
 mod notify;
 mod output;
+mod pinlock;
 mod policy;
 mod providers;
 mod proxies;

@@ -69,6 +69,7 @@ impl Proxies {
         for proxy in &mut self.list {
             while let Some(mut notice) = proxy.tick(now, &listeners) {
                 let name = proxy.spec().provider.clone();
+                let started = matches!(notice, Notice::Started { .. });
                 if let Notice::Started { output, .. } = &mut notice
                     && let Some((stdout, stderr)) = output.take()
                 {
@@ -76,6 +77,10 @@ impl Proxies {
                     self.pumps.push(pump(name.clone(), stderr));
                 }
                 notices.push((name, notice));
+                // Where it listens was looked up while the one before it may still have listened.
+                if started {
+                    break;
+                }
             }
         }
         Ok(notices)

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::log::Level;
 use crate::members;
 use crate::notify;
+use crate::pinlock::PinLock;
 use crate::proxies::{self, Proxies};
 use crate::rundir::{ProviderState, RunDir, State};
 use crate::trail::Names;
@@ -42,6 +43,7 @@ pub(crate) struct Steward<'a> {
     proxies: Proxies,
     names: Names,
     watcher: Watcher,
+    _pins: PinLock,
 }
 
 impl<'a> Steward<'a> {
@@ -57,6 +59,7 @@ impl<'a> Steward<'a> {
         let cgroup = CgroupDir::open(mount.absolute(&args.cgroup))?;
         let commands = make_cgroups(&config, &cgroup, &mount)?;
         let resolution = resolve(&config, &commands)?;
+        let pins = PinLock::make(&args.pins)?;
         let mut engine = open_pinned(args.pins.clone())?;
         let generation = engine.load_policy(&resolution.resolved)?;
         engine.attach(cgroup.path())?;
@@ -75,9 +78,13 @@ impl<'a> Steward<'a> {
             proxies: Proxies::default(),
             names: Names::default(),
             watcher,
+            _pins: pins,
         };
         // A state that cannot be read is that of another version: then whatever runs is taken over.
         let former = dir.state().unwrap_or(None);
+        if let Some(former) = &former {
+            steward.end_elsewhere(&former.proxies);
+        }
         steward.switch_proxies(&config, former.as_ref())?;
         steward.adopt(config, &resolution, generation);
         Ok(steward)
@@ -264,6 +271,18 @@ impl<'a> Steward<'a> {
             {
                 self.say(Level::Warning, error);
             }
+        }
+    }
+
+    /// Proxies of a daemon that acted on another cgroup: their provider is asked there no more, and they would hold the
+    /// ports of ours.
+    fn end_elsewhere(&self, proxies: &Path) {
+        if proxies == self.cgroup.path().join(PROXIES) || !is_proxies_cgroup(proxies) {
+            return;
+        }
+        let Ok(dir) = CgroupDir::open(proxies) else { return };
+        if let Err(error) = dir.kill().and_then(|()| dir.remove()) {
+            self.say(Level::Warning, error);
         }
     }
 

@@ -14,16 +14,18 @@ mod daemon_ask;
 mod daemon_change;
 #[path = "kernel_cli/daemon_life.rs"]
 mod daemon_life;
+#[path = "kernel_cli/daemon_restart.rs"]
+mod daemon_restart;
 #[path = "kernel_cli/foreign.rs"]
 mod foreign;
-#[path = "kernel_cli/nested.rs"]
-mod nested;
 #[path = "kernel_cli/origin.rs"]
 mod origin;
 #[path = "kernel_cli/process.rs"]
 mod process;
 #[path = "kernel_cli/run_end.rs"]
 mod run_end;
+#[path = "kernel_cli/run_scope.rs"]
+mod run_scope;
 #[path = "kernel_cli/run_trail.rs"]
 mod run_trail;
 #[path = "kernel_cli/stage.rs"]
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     stage::own_bpffs();
     lab::run(tests! {
         start: [
+            a_daemon_is_asked_by_root_only,
             without_privileges_one_sentence_says_what_is_missing,
             the_demo_shows_and_checks_two_providers,
             the_rude_demo_ends_too,
@@ -65,9 +68,12 @@ fn main() -> ExitCode {
             sigterm_leaves_the_kernel_side_and_cleanup_removes_it_twice,
             cleanup_after_kill_9,
         ],
-        nested: [
-            a_run_inside_a_daemons_scope_works,
-            a_runs_cgroup_can_be_said,
+        daemon_restart: [
+            a_restart_with_another_configuration,
+            a_state_that_cannot_be_read_is_no_obstacle,
+            a_restart_on_another_cgroup_leaves_the_former,
+            the_same_pins_are_for_one_daemon,
+            systemd_is_told,
         ],
         run_end: [
             the_exit_status_is_the_commands_own,
@@ -77,14 +83,19 @@ fn main() -> ExitCode {
             what_the_command_leaves_running_is_ended_and_told,
             nothing_stays_of_a_run,
             a_provider_that_cannot_work_ends_the_run,
+            a_run_that_nobody_clears_up_is_found,
+        ],
+        run_scope: [
+            under_sudo_the_command_runs_as_who_called_it,
+            a_proxy_that_runs_elsewhere_is_known_by_its_cgroup,
+            all_traffic_of_one_command_through_one_proxy,
+            a_run_inside_a_daemons_scope_works,
+            a_runs_cgroup_can_be_said,
         ],
         run_trail: [
             the_example_shows_a_trail_as_text,
             the_trail_as_json_or_not_at_all,
             a_refusal_is_in_the_trail,
-            under_sudo_the_command_runs_as_who_called_it,
-            a_proxy_that_runs_elsewhere_is_known_by_its_cgroup,
-            all_traffic_of_one_command_through_one_proxy,
         ],
     })
 }

@@ -1,4 +1,4 @@
-//! A daemon of a test: it acts on the cgroup `apps`, with pins, run directory and log of its own.
+//! A daemon of a test, with pins, run directory and log of its own.
 
 use crate::process::{Running, Said};
 use crate::stage::{HOPTRAIL, Stage};
@@ -17,6 +17,7 @@ pub(crate) struct Daemon<'s> {
     log: PathBuf,
     pub(crate) pins: String,
     pub(crate) run_dir: String,
+    pub(crate) cgroup: &'static str,
     pub(crate) config: PathBuf,
 }
 
@@ -29,6 +30,7 @@ impl<'s> Daemon<'s> {
             log: PathBuf::new(),
             pins: format!("/sys/fs/bpf/test-{}", stage.number),
             run_dir: stage.dir.path().join("run").display().to_string(),
+            cgroup: "apps",
             config: stage.file("hoptrail.toml", config),
         };
         daemon.start_again(&[]);
@@ -52,7 +54,7 @@ impl<'s> Daemon<'s> {
     /// The command line of another one like it.
     pub(crate) fn argv(&self) -> Vec<String> {
         let config = self.config.to_str().unwrap();
-        let cgroup = self.stage.cgroup_name("apps");
+        let cgroup = self.stage.cgroup_name(self.cgroup);
         let all = [HOPTRAIL, "daemon", "--config", config, "--cgroup", &cgroup];
         let all = all.into_iter().chain(["--pins", &self.pins, "--run-dir", &self.run_dir]);
         all.map(str::to_owned).collect()
@@ -80,7 +82,7 @@ impl<'s> Daemon<'s> {
     pub(crate) fn await_log(&self, what: &str, times: usize) {
         eventually(&format!("{what:?} in the log"), || {
             let log = self.log();
-            assert!(!log.contains("hoptrail: cannot"), "{log}");
+            assert!(!log.contains("error:") && !log.contains("hoptrail: cannot"), "{log}");
             log.matches(what).count() >= times
         });
     }

@@ -4,7 +4,8 @@ use crate::process::{Said, end, line};
 use crate::stage::{HOPTRAIL, Stage, provider_with, two};
 use hoptrail_engine::kernel::{DEFAULT_PINS, HOOKS};
 use hoptrail_testkit::lab::eventually;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::Write;
 use std::process::Stdio;
 
@@ -202,4 +203,34 @@ pub(crate) fn a_provider_that_cannot_work_ends_the_run() {
         "hoptrail: provider acme: runs, but nothing listens at tcp/127.0.0.1:15871 and tcp/[::1]:15871 after 10 s; its \
          command must listen where `listen` says\n"
     );
+}
+
+/// The reaper was killed too: then `doctor` tells of what is left, and `cleanup` removes it.
+pub(crate) fn a_run_that_nobody_clears_up_is_found() {
+    let stage = Stage::new();
+    let config = stage.file("t.toml", &two());
+    let config = config.to_str().unwrap();
+    let argv = [HOPTRAIL, "run", "--engine", "kernel", "--config", config, "--", "sleep", "600"];
+    let running = stage.start(&mut stage.command("apps", &argv));
+    let run = format!("apps/hoptrail-run-{}", running.pid());
+    eventually("the command runs", || !stage.processes(&format!("{run}/app")).is_empty());
+    let beside = stage.cgroup("apps").processes().unwrap();
+    let reaper = beside.into_iter().find(|pid| *pid != running.pid()).unwrap();
+    kill(Pid::from_raw(reaper.cast_signed()), Signal::SIGKILL).unwrap();
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.code(), 137);
+    assert_eq!(stage.processes(&run).len(), 3, "two proxies and the command");
+    let path = stage.cgroup(&run).path().display().to_string();
+    let none = ["--run-dir", "/run/no-such", "--pins", "/sys/fs/bpf/none"];
+    let doctor = stage.output("ctl", &[&[HOPTRAIL, "doctor"], &none[..]].concat());
+    assert_eq!(doctor.code(), 0, "a warning is no failure: {}", doctor.out());
+    assert!(
+        doctor.out().lines().any(|l| l.starts_with("HT-D011 warning") && l.contains(&path)),
+        "{}",
+        doctor.out()
+    );
+    let cleanup = stage.output("ctl", &[&[HOPTRAIL, "cleanup"], &none[..]].concat());
+    assert_eq!(cleanup.code(), 0, "{}", cleanup.err());
+    assert!(cleanup.out().contains(&format!("removed {path}\n")), "{}", cleanup.out());
+    assert_eq!((stage.cgroups_below("apps"), stage.processes("")), (vec![], vec![]));
 }

@@ -1,23 +1,61 @@
 //! Starts without privileges, and the demo.
 
+use crate::daemon::Daemon;
 use crate::process::{Said, end};
 use crate::stage::{HOPTRAIL, Stage, two};
 use serde_json::{Value, json};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// A user without privileges.
+struct Nobody<'s> {
+    stage: &'s Stage,
+    binary: PathBuf,
+}
+
+impl<'s> Nobody<'s> {
+    fn new(stage: &'s Stage) -> Self {
+        // The build directory may be out of a user's reach.
+        let binary = stage.dir.path().join("hoptrail");
+        std::fs::copy(HOPTRAIL, &binary).unwrap();
+        Self { stage, binary }
+    }
+
+    fn start(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(&self.binary);
+        command.args(args).uid(65534).gid(65534).current_dir("/").stdin(Stdio::null());
+        end(self.stage.start(command.stdout(Stdio::piped()).stderr(Stdio::piped())))
+    }
+}
+
+pub(crate) fn a_daemon_is_asked_by_root_only() {
+    let stage = Stage::new();
+    let daemon = Daemon::start(&stage, &two());
+    let nobody = Nobody::new(&stage);
+    let dir = ["--run-dir", &daemon.run_dir];
+    let reload = nobody.start(&[&["reload"], &dir[..]].concat());
+    assert_eq!(reload.code(), 1);
+    assert_eq!(
+        reload.sentence(),
+        format!("hoptrail: {}/control is for root only: use sudo", daemon.run_dir)
+    );
+    let providers = nobody.start(&[&["providers", "--json"], &dir[..]].concat());
+    assert_eq!(providers.code(), 0, "{}", providers.err());
+    let said: Value = serde_json::from_slice(&providers.stdout).unwrap();
+    assert_eq!(said["daemon"], daemon.pid());
+    let flows = nobody.start(&[&["flows", "--pins", &daemon.pins], &dir[..]].concat());
+    assert_eq!(flows.code(), 1);
+    assert!(flows.sentence().contains("root"), "{}", flows.err());
+    assert_eq!(daemon.generation(), 1);
+}
 
 pub(crate) fn without_privileges_one_sentence_says_what_is_missing() {
     let stage = Stage::new();
-    // The build directory may be out of a user's reach.
-    let binary = stage.dir.path().join("hoptrail");
-    std::fs::copy(HOPTRAIL, &binary).unwrap();
     let config = stage.file("t.toml", &two());
     let config = config.to_str().unwrap();
-    let start = |args: &[&str]| {
-        let mut command = Command::new(&binary);
-        command.args(args).uid(65534).gid(65534).current_dir("/");
-        end(stage.start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())))
-    };
+    let nobody = Nobody::new(&stage);
+    let start = |args: &[&str]| nobody.start(args);
     let missing = "hoptrail needs root to load its kernel side (CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_ADMIN \
                    missing): run it with sudo";
     for (args, code) in [
