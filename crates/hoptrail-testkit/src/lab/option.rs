@@ -98,8 +98,7 @@ pub fn get_into_nowhere(
     // The first page is never mapped.
     let nowhere = std::ptr::without_provenance_mut(64);
     // SAFETY: the kernel checks both pointers and writes through neither when it cannot.
-    let result =
-        unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, nowhere, length) };
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, nowhere, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -115,8 +114,7 @@ pub fn set_from_nowhere(
 ) -> io::Result<()> {
     let nowhere = std::ptr::without_provenance(64);
     // SAFETY: the kernel checks the pointer and reads through it only when it can.
-    let result =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, nowhere, length) };
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, nowhere, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -125,7 +123,8 @@ pub fn set_from_nowhere(
 /// # Errors
 /// `connect(2)`'s.
 pub fn dissolve(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let nobody = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    let nobody =
+        libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
     let size = size_of::<libc::sockaddr>() as libc::socklen_t;
     // SAFETY: the address is valid for the size that is given.
     let result = unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, size) };

@@ -1,5 +1,6 @@
 //! Destinations: servers in the lab's namespace outside its cgroups, that send back what they get.
 
+use super::eventually;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +51,15 @@ impl Origin {
     #[must_use]
     pub fn peers(&self) -> Vec<SocketAddr> {
         self.peers.lock().expect("peers").clone()
+    }
+
+    /// Waits until `n` have connected; its thread needs a moment for one that has just done so.
+    ///
+    /// # Panics
+    /// When it is not `n`.
+    pub fn expect(&self, n: usize) {
+        eventually("the destination accepts", || self.accepted() >= n);
+        assert_eq!(self.accepted(), n, "connections at the destination");
     }
 
     /// How many have connected so far.

@@ -103,16 +103,21 @@ fn declares(stream: &TcpStream) -> (Option<SocketAddr>, io::Result<TcpStream>) {
     let redirect = match Redirect::of(stream) {
         Ok(Some(redirect)) => redirect,
         Ok(None) => return (None, Err(io::Error::from_raw_os_error(libc::ENODATA))),
-        Err(e) => return (None, Err(e.into())),
+        Err(e) => return (None, Err(plain(&e))),
     };
     let to = redirect.destination();
-    (Some(to), redirect.dial().map_err(Into::into))
+    (Some(to), redirect.dial().map_err(|e| plain(&e)))
 }
 
 fn asks(stream: &TcpStream) -> (Option<SocketAddr>, io::Result<TcpStream>) {
     match hoptrail::original_destination(stream) {
         Ok(Some(to)) => (Some(to), TcpStream::connect(to)),
         Ok(None) => (None, Err(io::Error::from_raw_os_error(libc::ENODATA))),
-        Err(e) => (None, Err(e.into())),
+        Err(e) => (None, Err(plain(&e))),
     }
+}
+
+/// The errno alone.
+fn plain(error: &hoptrail::Error) -> io::Error {
+    io::Error::from_raw_os_error(error.errno().unwrap_or(libc::EIO))
 }

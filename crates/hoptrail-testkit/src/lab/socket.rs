@@ -2,12 +2,12 @@
 
 use super::actor::Actor;
 use super::option::{self, Probe};
-use super::stage::{close, held, keep};
+use super::stage::{close, close_all, held, keep};
 use hoptrail_core::abi;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io;
-use std::net::{Shutdown, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -236,6 +236,28 @@ impl Actor {
             Ok(())
         })
         .expect("closing does not fail");
+    }
+
+    /// Closes everything that was opened from the test.
+    ///
+    /// # Panics
+    /// When the actor is dead.
+    pub fn close_all(&self) {
+        self.run((), |()| {
+            close_all();
+            Ok(())
+        })
+        .expect("closing does not fail");
+    }
+
+    /// Sends multicast out by the interface with this address.
+    ///
+    /// # Errors
+    /// `setsockopt(2)`'s.
+    pub fn multicast_by(&self, socket: Fd, interface: Ipv4Addr) -> io::Result<()> {
+        self.run((socket.0, interface), |(fd, interface)| {
+            SockRef::from(&held(fd)?).set_multicast_if_v4(&interface)
+        })
     }
 
     /// Closes with a reset.

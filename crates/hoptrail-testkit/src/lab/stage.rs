@@ -223,3 +223,8 @@ pub fn held(fd: i32) -> io::Result<Arc<OwnedFd>> {
 pub fn close(fd: i32) {
     kept().remove(&fd);
 }
+
+/// Closes every file that is kept.
+pub(super) fn close_all() {
+    kept().clear();
+}

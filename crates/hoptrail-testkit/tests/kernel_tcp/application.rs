@@ -1,9 +1,9 @@
 //! The application notices nothing: DESIGN.md section 2, point 8.
 
 use crate::scene::{Scene, acme, errno, loopback, trail};
+use hoptrail_core::compile::Filter;
 use hoptrail_core::image::Action;
 use hoptrail_testkit::lab::socket::Kind;
-use hoptrail_core::compile::Filter;
 use hoptrail_testkit::lab::{
     Actor, Fd, Lab, Manner, PORT, Proxy, V4_OTHER, V6, at, listener, option, stage,
 };
@@ -176,7 +176,14 @@ pub(crate) fn refused_by_the_destination_then_redirected() {
 pub(crate) fn loopback_is_left_alone() {
     let (lab, app, proxies) = two_at_work();
     let origins = [lab.origin(at("0.0.0.0:80")), lab.origin(at("[::1]:80"))];
-    for to in ["127.0.0.1:80", "127.1.2.3:80", "0.0.0.0:80", "[::1]:80", "[::]:80", "[::ffff:127.0.0.1]:80"] {
+    for to in [
+        "127.0.0.1:80",
+        "127.1.2.3:80",
+        "0.0.0.0:80",
+        "[::1]:80",
+        "[::]:80",
+        "[::ffff:127.0.0.1]:80",
+    ] {
         let socket = app.dial(at(to)).unwrap();
         echoes(&app, socket);
     }

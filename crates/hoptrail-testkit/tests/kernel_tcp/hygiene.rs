@@ -71,7 +71,11 @@ pub(crate) fn never_accepted() {
     let s = tight();
     for round in 0..20 {
         let client = s.app.dial(s.origin.at()).unwrap();
-        if round % 2 == 0 { s.app.close(client) } else { s.app.reset(client) }
+        if round % 2 == 0 {
+            s.app.close(client)
+        } else {
+            s.app.reset(client)
+        }
         let (accepted, _) = s.acme.accept(s.listener).unwrap();
         s.acme.close(accepted);
         eventually("the link is gone", || s.lab.links().is_empty());

@@ -5,19 +5,17 @@ use hoptrail_core::abi::{
     REDIRECT_CONTEXT, REDIRECT_CONTEXT_SIZE, REDIRECT_PEER, REDIRECT_RECORDS,
     REDIRECT_RECORDS_SIZE, REDIRECT_VERSION, SOL_HOPTRAIL,
 };
+use hoptrail_core::compile::handle_of;
 use hoptrail_core::records::blob_bytes;
 use hoptrail_core::{Protocol, RedirectState};
 use hoptrail_testkit::cases::guid;
-use hoptrail_core::compile::handle_of;
 use hoptrail_testkit::lab::socket::Kind;
 use hoptrail_testkit::lab::stage::keep;
 use hoptrail_testkit::lab::{Fd, Lab, Person, listener};
 use std::os::unix::net::UnixStream;
 
-const VALUES: [(i32, i32); 2] = [
-    (REDIRECT_RECORDS, REDIRECT_RECORDS_SIZE),
-    (REDIRECT_CONTEXT, REDIRECT_CONTEXT_SIZE),
-];
+const VALUES: [(i32, i32); 2] =
+    [(REDIRECT_RECORDS, REDIRECT_RECORDS_SIZE), (REDIRECT_CONTEXT, REDIRECT_CONTEXT_SIZE)];
 
 /// Statements 1, 2, 8, 16: the value, as often as it is asked for.
 pub(crate) fn queries_do_not_consume() {
@@ -130,9 +128,7 @@ pub(crate) fn unconnected_sockets_are_told_apart() {
 pub(crate) fn other_descriptors_have_no_such_option() {
     let s = Scene::new();
     let unix = s.acme.run((), |()| Ok(Fd(keep(UnixStream::pair()?.0))));
-    let file = s.acme.run((), |()| {
-        Ok(Fd(keep(std::fs::File::open("/dev/null")?)))
-    });
+    let file = s.acme.run((), |()| Ok(Fd(keep(std::fs::File::open("/dev/null")?))));
     let (unix, file) = (unix.unwrap(), file.unwrap());
     for option in 1..=6 {
         assert_eq!(errno(s.acme.get(file, option)), libc::ENOTSOCK);
@@ -211,9 +207,8 @@ pub(crate) fn a_chain_of_two_and_its_states() {
 /// Statement 21: flows at the same time, each with its own records.
 pub(crate) fn flows_are_not_confused() {
     let s = Scene::new();
-    let targets: Vec<_> = (0..40u16)
-        .map(|i| format!("192.0.2.10:{}", 1000 + i).parse().unwrap())
-        .collect();
+    let targets: Vec<_> =
+        (0..40u16).map(|i| format!("192.0.2.10:{}", 1000 + i).parse().unwrap()).collect();
     let all: Vec<_> = targets.iter().map(|to| s.connect_to(*to)).collect();
     for (to, redirected) in targets.iter().zip(&all) {
         let trail = trail(&s.acme.records(redirected.accepted).unwrap());

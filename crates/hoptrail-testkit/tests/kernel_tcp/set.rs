@@ -249,6 +249,7 @@ pub(crate) fn set_before_bind() {
     s.acme.set_records(socket, &blob).unwrap();
     s.acme.bind(socket, (V4_OTHER, 0).into()).unwrap();
     s.acme.connect(socket, s.origin.at()).unwrap();
+    s.origin.expect(1);
     assert_eq!(s.origin.peers()[0].ip(), std::net::IpAddr::from(V4_OTHER));
     assert_eq!(s.lab.links().len(), 1, "only the application's connection was redirected");
 }
@@ -291,7 +292,10 @@ pub(crate) fn adoption_leaves_the_blob_alone() {
     let blob = s.acme.records(redirected.accepted).unwrap();
     let _upstream = s.acme.dial(s.origin.at()).unwrap();
     let (accepted, _) = beta.accept(beta_listener).unwrap();
-    assert_eq!(trail(&beta.records(accepted).unwrap()).hops()[1].provenance(), Provenance::Inferred);
+    assert_eq!(
+        trail(&beta.records(accepted).unwrap()).hops()[1].provenance(),
+        Provenance::Inferred
+    );
     assert_eq!(s.acme.records(redirected.accepted).unwrap(), blob);
     assert_eq!(s.lab.counters().adopted, 1);
 }
