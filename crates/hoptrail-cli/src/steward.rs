@@ -65,7 +65,7 @@ impl<'a> Steward<'a> {
         engine.attach(cgroup.path())?;
         members::attach(&mut engine, &config, &mount, cgroup.path())?;
         engine.detach_others()?;
-        let watcher = watch(&resolution)?;
+        let watcher = watch(&resolution, &cgroup)?;
         let mut steward = Self {
             args,
             dir,
@@ -188,7 +188,9 @@ impl<'a> Steward<'a> {
 
     /// Everything that can fail comes before the switch, so that a failure means the old policy.
     fn switch_policy(&mut self, config: &Config, resolution: &Resolution) -> Result<(), Failure> {
-        let watcher = watch(resolution)?;
+        let watcher = watch(resolution, &self.cgroup)?;
+        // Our own cgroup may have been made anew, as those of services are.
+        self.engine.attach(self.cgroup.path())?;
         // Where members live is attached first: seen without need harms nothing, unseen would.
         members::attach(&mut self.engine, config, &self.mount, self.cgroup.path())?;
         self.generation = self.engine.load_policy(&resolution.resolved)?;
@@ -327,8 +329,9 @@ fn same(a: &ProxySpec, b: &ProxySpec) -> bool {
     (&a.provider, &a.command, &a.listen) == (&b.provider, &b.command, &b.listen)
 }
 
-fn watch(resolution: &Resolution) -> Result<Watcher, Failure> {
-    Watcher::new(resolution.watch.iter().map(PathBuf::as_path))
+fn watch(resolution: &Resolution, cgroup: &CgroupDir) -> Result<Watcher, Failure> {
+    let names = resolution.watch.iter().map(PathBuf::as_path);
+    Watcher::new(names.chain([cgroup.path()]))
         .map_err(|e| Failure::os("cannot watch executables and cgroups for changes", e))
 }
 

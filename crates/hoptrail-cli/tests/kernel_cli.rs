@@ -60,6 +60,7 @@ fn main() -> ExitCode {
             a_provider_whose_command_fails_does_not_stop_the_others,
             a_replaced_executable_is_followed,
             a_member_cgroup_that_is_made_anew_is_followed,
+            the_daemons_own_cgroup_may_be_made_anew,
         ],
         daemon_life: [
             a_second_daemon_is_refused_in_one_sentence,

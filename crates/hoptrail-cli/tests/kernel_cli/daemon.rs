@@ -117,6 +117,11 @@ impl<'s> Daemon<'s> {
         Some(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
     }
 
+    /// The number of cgroups to which it is attached.
+    pub(crate) fn attached(&self) -> usize {
+        fs::read_dir(format!("{}/v1/links", self.pins)).unwrap().count()
+    }
+
     /// Where the proxies run that it starts.
     pub(crate) fn proxies(&self) -> Vec<String> {
         let mut all = self.stage.cgroups_below("apps/hoptrail-proxies");

@@ -123,6 +123,7 @@ pub(crate) fn a_member_cgroup_that_is_made_anew_is_followed() {
         &(provider_with("acme", 200, 15871, "", &who) + &provider("beta", 100, 15872, "")),
     );
     for generation in [1, 3, 5] {
+        assert_eq!(daemon.attached(), 2, "its own cgroup and the vendor's");
         let proxy = stage.start(&mut stage.command("vendor", &argv));
         stage.await_listener("127.0.0.1:15871");
         stage.origin.new_connections();
@@ -143,6 +144,21 @@ pub(crate) fn a_member_cgroup_that_is_made_anew_is_followed() {
             1,
         );
     }
+}
+
+/// So does the service on which a daemon acts.
+pub(crate) fn the_daemons_own_cgroup_may_be_made_anew() {
+    let stage = Stage::new();
+    let guard =
+        "[provider.guard]\nrank = 1\n[[provider.guard.filter]]\naction = \"block\"\nports = 80\n";
+    let daemon = Daemon::start(&stage, guard);
+    assert!(stage.get().starts_with("curl: (7) "));
+    stage.cgroup("apps").remove().unwrap();
+    let gone = "names have changed, but the old policy stays: cannot open the cgroup";
+    daemon.await_log(gone, 1);
+    let _ = stage.cgroup("apps");
+    daemon.await_log("executables or cgroups have changed", 1);
+    assert!(stage.get().starts_with("curl: (7) "), "{}", daemon.log());
 }
 
 fn which(program: &str) -> std::path::PathBuf {
