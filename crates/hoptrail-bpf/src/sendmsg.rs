@@ -71,6 +71,9 @@ fn decide(leg: &Leg, walk: &mut Walk, state: *mut SockState) -> i32 {
             true
         }
         Action::Block => false,
+        Action::Redirect if leg.sk.device() > LOOPBACK_DEVICE => {
+            unreachable(leg, &mut judged, state)
+        }
         Action::Redirect => {
             let applied = redirect(leg, &mut judged, state);
             if applied {
@@ -80,6 +83,21 @@ fn decide(leg: &Leg, walk: &mut Walk, state: *mut SockState) -> i32 {
         }
     };
     if done { ALLOW } else { refuse(refusal(leg, &judged)) }
+}
+
+/// `lo` has this index in every network namespace.
+const LOOPBACK_DEVICE: u32 = 1;
+
+/// From a socket that is bound to a device the proxy's loopback address cannot be reached, and the
+/// route's device is fixed before this hook: the listener is as good as gone.
+#[inline(never)]
+fn unreachable(leg: &Leg, judged: &mut Judged, state: *mut SockState) -> bool {
+    let index = judged.verdict.provider.unwrap_or(0) as u32;
+    if KernelImage::current().is_some_and(|i| ProviderAt::new(&i, index).bypasses(&i)) {
+        pass(leg, state);
+        return true;
+    }
+    judged.fail(Reason::ListenerGoneBlock)
 }
 
 const ENOBUFS: i32 = 105;
