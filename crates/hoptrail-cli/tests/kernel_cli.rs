@@ -85,6 +85,7 @@ fn main() -> ExitCode {
             nothing_stays_of_a_run,
             a_provider_that_cannot_work_ends_the_run,
             a_run_that_nobody_clears_up_is_found,
+            a_proxy_that_dies_during_a_run_is_told_and_started_again,
         ],
         run_scope: [
             under_sudo_the_command_runs_as_who_called_it,

@@ -4,7 +4,7 @@ use crate::client::Held;
 use crate::daemon::Daemon;
 use crate::foreign::Foreign;
 use crate::process::Said;
-use crate::stage::{HOPTRAIL, Stage, provider, provider_with, python_proxy, two};
+use crate::stage::{HOPTRAIL, Stage, in_turn, provider, provider_with, python_proxy, two};
 use hoptrail_testkit::lab::eventually;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -129,6 +129,7 @@ pub(crate) fn the_log_as_json() {
 }
 
 pub(crate) fn without_a_daemon_one_sentence_says_so() {
+    let _turn = in_turn();
     let stage = Stage::new();
     let dir = stage.dir.path().join("none");
     let dir = dir.to_str().unwrap();

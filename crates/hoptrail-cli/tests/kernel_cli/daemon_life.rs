@@ -4,7 +4,7 @@ use crate::client::{CURL, Held};
 use crate::daemon::Daemon;
 use crate::foreign::Foreign;
 use crate::process::Said;
-use crate::stage::{Stage, provider, provider_with, python_proxy, two};
+use crate::stage::{Stage, in_turn, provider, provider_with, python_proxy, two};
 use hoptrail_testkit::lab::eventually;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -139,6 +139,7 @@ pub(crate) fn a_proxy_that_dies_is_missed_and_started_again() {
 }
 
 pub(crate) fn sigterm_leaves_the_kernel_side_and_cleanup_removes_it_twice() {
+    let _turn = in_turn();
     let stage = Stage::new();
     let mut daemon = Daemon::start(&stage, &two());
     let foreign = Foreign::put(&stage, "apps", &daemon.pins);
@@ -174,6 +175,7 @@ pub(crate) fn sigterm_leaves_the_kernel_side_and_cleanup_removes_it_twice() {
 }
 
 pub(crate) fn cleanup_after_kill_9() {
+    let _turn = in_turn();
     let stage = Stage::new();
     let mut daemon = Daemon::start(&stage, &two());
     assert_eq!(daemon.end(Signal::SIGKILL), 137);

@@ -3,7 +3,7 @@
 use crate::client::CURL;
 use crate::daemon::Daemon;
 use crate::process::Said;
-use crate::stage::{HOPTRAIL, Stage, provider, two};
+use crate::stage::{HOPTRAIL, Stage, in_turn, provider, two};
 use nix::sys::signal::Signal;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -50,6 +50,7 @@ pub(crate) fn a_state_that_cannot_be_read_is_no_obstacle() {
 
 /// What the former one began elsewhere must not go on there, or hold the ports of its successor's proxies.
 pub(crate) fn a_restart_on_another_cgroup_leaves_the_former() {
+    let _turn = in_turn();
     let stage = Stage::new();
     let mut daemon = Daemon::start(&stage, &two());
     daemon.end(Signal::SIGTERM);

@@ -1,7 +1,8 @@
 //! `run`: how the command's end, signals and input pass through.
 
+use crate::client::CURL;
 use crate::process::{Said, end, line};
-use crate::stage::{HOPTRAIL, Stage, provider_with, two};
+use crate::stage::{HOPTRAIL, Stage, in_turn, provider_with, two};
 use hoptrail_engine::kernel::{DEFAULT_PINS, HOOKS};
 use hoptrail_testkit::lab::eventually;
 use nix::sys::signal::{Signal, kill};
@@ -138,6 +139,7 @@ pub(crate) fn what_the_command_leaves_running_is_ended_and_told() {
 }
 
 pub(crate) fn nothing_stays_of_a_run() {
+    let _turn = in_turn();
     let stage = Stage::new();
     let vendor = stage.cgroup("vendor");
     let beside = provider_with(
@@ -207,6 +209,7 @@ pub(crate) fn a_provider_that_cannot_work_ends_the_run() {
 
 /// The reaper was killed too: then `doctor` tells of what is left, and `cleanup` removes it.
 pub(crate) fn a_run_that_nobody_clears_up_is_found() {
+    let _turn = in_turn();
     let stage = Stage::new();
     let config = stage.file("t.toml", &two());
     let config = config.to_str().unwrap();
@@ -214,6 +217,10 @@ pub(crate) fn a_run_that_nobody_clears_up_is_found() {
     let running = stage.start(&mut stage.command("apps", &argv));
     let run = format!("apps/hoptrail-run-{}", running.pid());
     eventually("the command runs", || !stage.processes(&format!("{run}/app")).is_empty());
+    let none = ["--run-dir", "/run/no-such", "--pins", "/sys/fs/bpf/none"];
+    let cleanup = || stage.output("ctl", &[&[HOPTRAIL, "cleanup"], &none[..]].concat());
+    assert_eq!(cleanup().code(), 0);
+    assert_eq!(stage.processes(&run).len(), 3, "one that runs is left alone");
     let beside = stage.cgroup("apps").processes().unwrap();
     let reaper = beside.into_iter().find(|pid| *pid != running.pid()).unwrap();
     kill(Pid::from_raw(reaper.cast_signed()), Signal::SIGKILL).unwrap();
@@ -221,7 +228,6 @@ pub(crate) fn a_run_that_nobody_clears_up_is_found() {
     assert_eq!(running.code(), 137);
     assert_eq!(stage.processes(&run).len(), 3, "two proxies and the command");
     let path = stage.cgroup(&run).path().display().to_string();
-    let none = ["--run-dir", "/run/no-such", "--pins", "/sys/fs/bpf/none"];
     let doctor = stage.output("ctl", &[&[HOPTRAIL, "doctor"], &none[..]].concat());
     assert_eq!(doctor.code(), 0, "a warning is no failure: {}", doctor.out());
     assert!(
@@ -229,8 +235,30 @@ pub(crate) fn a_run_that_nobody_clears_up_is_found() {
         "{}",
         doctor.out()
     );
-    let cleanup = stage.output("ctl", &[&[HOPTRAIL, "cleanup"], &none[..]].concat());
+    let cleanup = cleanup();
     assert_eq!(cleanup.code(), 0, "{}", cleanup.err());
     assert!(cleanup.out().contains(&format!("removed {path}\n")), "{}", cleanup.out());
     assert_eq!((stage.cgroups_below("apps"), stage.processes("")), (vec![], vec![]));
+}
+
+pub(crate) fn a_proxy_that_dies_during_a_run_is_told_and_started_again() {
+    let stage = Stage::new();
+    let config = stage.file("t.toml", &two());
+    let script = ["sh", "-c", "read go; exec \"$@\"", "sh"];
+    let run = [HOPTRAIL, "run", "--config", config.to_str().unwrap(), "--"];
+    let argv = [&run[..], &script, &CURL].concat();
+    let mut running = stage.start(stage.command("apps", &argv).stdin(Stdio::piped()));
+    let cgroup = |name: &str| format!("apps/hoptrail-run-{}/{name}", running.pid());
+    let (app, acme) = (cgroup("app"), cgroup("provider-acme"));
+    eventually("the command runs", || !stage.processes(&app).is_empty());
+    let before = stage.processes(&acme);
+    kill(Pid::from_raw(before[0].cast_signed()), Signal::SIGKILL).unwrap();
+    eventually("it is gone", || !stage.processes(&acme).contains(&before[0]));
+    eventually("another one", || !stage.processes(&acme).is_empty());
+    stage.await_listener("127.0.0.1:15871");
+    writeln!(running.0.stdin.as_mut().unwrap(), "go").unwrap();
+    let output = end(running);
+    assert_eq!((output.code(), &*output.out()), (0, "through acme, beta\n"), "{}", output.err());
+    let told = "warning: provider acme: ended with signal: 9 (SIGKILL); started again in 0.1 s";
+    assert!(output.err().contains(told), "{}", output.err());
 }

@@ -4,6 +4,7 @@ use crate::origin::Origin;
 use crate::process::{Running, end};
 use hoptrail_core::{Endpoint, Protocol};
 use hoptrail_engine::host::cgroup2::{CgroupDir, Mount, OwnedCgroup};
+use hoptrail_engine::host::doctor;
 use hoptrail_engine::host::hooks::{Attached, attached};
 use hoptrail_engine::host::listen::{HERE, Listeners};
 use hoptrail_testkit::lab::{Net, PREFIX, V4, eventually};
@@ -15,6 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The binary.
 pub(crate) const HOPTRAIL: &str = env!("CARGO_BIN_EXE_hoptrail");
@@ -37,13 +39,21 @@ pub(crate) struct Stage {
 
 /// A BPF file system that only this process and what it starts can see. Before any thread is started.
 pub(crate) fn own_bpffs() {
-    if !nix::unistd::geteuid().is_root() || !Path::new(BPFFS).is_dir() {
+    // Where the kernel cannot run the tests, the harness says why.
+    if doctor::ready().is_err() {
         return;
     }
     let nothing = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
     mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), nothing).unwrap();
+}
+
+/// `cleanup` looks at the runs of the whole machine: tests in which it has something to do, or must have nothing to
+/// do, take turns.
+pub(crate) fn in_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Stage {
