@@ -7,8 +7,20 @@
 mod connected;
 #[path = "kernel_udp/flows.rs"]
 mod flows;
+#[path = "kernel_udp/many.rs"]
+mod many;
+#[path = "kernel_udp/options.rs"]
+mod options;
+#[path = "kernel_udp/policy.rs"]
+mod policy;
+#[path = "kernel_udp/real.rs"]
+mod real;
+#[path = "kernel_udp/reload.rs"]
+mod reload;
 #[path = "kernel_udp/scene.rs"]
 mod scene;
+#[path = "kernel_udp/vendors.rs"]
+mod vendors;
 
 use hoptrail_testkit::tests;
 use std::process::ExitCode;
@@ -21,6 +33,8 @@ fn main() -> ExitCode {
             two_remotes,
             same_source_port,
             bound_client,
+            chosen_source,
+            any_length,
             client_is_gone,
             port_used_again,
         ],
@@ -32,6 +46,43 @@ fn main() -> ExitCode {
             disconnected,
             connects_again,
             sends_then_connects,
+            decided_at_connect,
+            loopback_filter,
         ],
+        vendors: [
+            both_declare,
+            both_declare_for_one_destination,
+            rude,
+            one_socket_for_several_destinations,
+            listener_sends_on,
+            of_its_own_accord,
+            rude_with_two_clients,
+            rude_that_asks,
+            alone,
+        ],
+        options: [
+            original_destination,
+            without_a_peer,
+            selection_is_per_thread_and_socket,
+            mapped_peers,
+            sizes,
+            set_of_any_bytes,
+            set_by_others,
+            peer_of_any_bytes,
+            version,
+            client_asks,
+        ],
+        policy: [
+            block,
+            block_by_another,
+            unavailable,
+            protocol,
+            no_match,
+            multicast_and_broadcast,
+            loopback,
+        ],
+        reload: [redirected_flow, connected_socket, permitted_flow],
+        many: [twenty_thousand_remotes, busy_flow_among_many],
+        real: [library_proxy, python_and_library, not_redirected],
     })
 }

@@ -1,17 +1,17 @@
 //! Connected sockets: the redirect is decided at connect.
 
-use crate::scene::{Way, bound, canonical, errno, is_alias, one, proxy, socket};
+use crate::scene::{Way, bound, canonical, errno, is_alias, one, proxy, socket, unused_port};
 use hoptrail_engine::event::EventKind;
-use hoptrail_testkit::lab::Lab;
 use hoptrail_testkit::lab::stage::held;
+use hoptrail_testkit::lab::{Lab, option};
 use std::collections::HashSet;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 
 /// Statement 78: one record for connect and sends together. The application sees the remote.
 pub(crate) fn connect_send_receive() {
+    let lab = Lab::of(one);
+    let (acme, app) = (lab.actor("acme"), lab.actor("app"));
     for way in Way::ALL {
-        let lab = Lab::of(one);
-        let (acme, app) = (lab.actor("acme"), lab.actor("app"));
         let acme = proxy(&acme, "acme", way);
         let client = socket(&app, way);
         let remote = way.to(10, 53);
@@ -41,11 +41,11 @@ pub(crate) fn connect_send_receive() {
 
 /// A socket with its own address and port, connected.
 pub(crate) fn bound_and_connected() {
+    let lab = Lab::of(one);
+    let (acme, app) = (lab.actor("acme"), lab.actor("app"));
     for way in Way::ALL {
-        let lab = Lab::of(one);
-        let (acme, app) = (lab.actor("acme"), lab.actor("app"));
         let acme = proxy(&acme, "acme", way);
-        let own = way.to(10, 7777);
+        let own = way.to(10, unused_port());
         let client = bound(&app, own);
         client.connect(way.to(30, 53)).unwrap();
         assert_eq!(client.local(), own);
@@ -77,9 +77,9 @@ pub(crate) fn three_hundred() {
 /// A connected socket that sends elsewhere: that is a flow of its own, and as without a proxy, only
 /// the one to whom it is connected is heard.
 pub(crate) fn sends_elsewhere() {
+    let lab = Lab::of(one);
+    let (acme, app) = (lab.actor("acme"), lab.actor("app"));
     for way in Way::ALL {
-        let lab = Lab::of(one);
-        let (acme, app) = (lab.actor("acme"), lab.actor("app"));
         let acme = proxy(&acme, "acme", way);
         let client = socket(&app, way);
         client.connect(way.to(30, 53)).unwrap();
@@ -98,17 +98,18 @@ pub(crate) fn sends_elsewhere() {
     }
 }
 
-/// A socket that is disconnected and then sends to several remotes.
+/// A socket that is disconnected and then sends to several remotes. (A disconnected IPv6 socket still
+/// hears nobody but its former remote: the kernel keeps that address, Hoptrail or not.)
 pub(crate) fn disconnected() {
-    for way in Way::ALL {
-        let lab = Lab::of(one);
-        let (acme, app) = (lab.actor("acme"), lab.actor("app"));
+    let lab = Lab::of(one);
+    let (acme, app) = (lab.actor("acme"), lab.actor("app"));
+    for way in [Way::V4, Way::Mapped] {
         let acme = proxy(&acme, "acme", way);
         let client = socket(&app, way);
         client.connect(way.to(30, 53)).unwrap();
         client.send(b"connected").unwrap();
         let (_, connected, _) = acme.serve();
-        app.run(client.fd.0, disconnect).unwrap();
+        app.run(client.fd.0, |fd| option::dissolve(held(fd)?.as_fd())).unwrap();
         assert_eq!(errno(&app.peer(client.fd)), libc::ENOTCONN);
         let mut peers = vec![connected];
         for n in [40, 50] {
@@ -126,9 +127,9 @@ pub(crate) fn disconnected() {
 /// Connecting again: the records are those of the new destination when they are asked again, and so
 /// is what the application sees.
 pub(crate) fn connects_again() {
+    let lab = Lab::of(one);
+    let (acme, app) = (lab.actor("acme"), lab.actor("app"));
     for way in Way::ALL {
-        let lab = Lab::of(one);
-        let (acme, app) = (lab.actor("acme"), lab.actor("app"));
         let acme = proxy(&acme, "acme", way);
         let client = socket(&app, way);
         let mut ids = HashSet::new();
@@ -148,9 +149,9 @@ pub(crate) fn connects_again() {
 
 /// A socket with a flow to one remote that is then connected to another.
 pub(crate) fn sends_then_connects() {
+    let lab = Lab::of(one);
+    let (acme, app) = (lab.actor("acme"), lab.actor("app"));
     for way in Way::ALL {
-        let lab = Lab::of(one);
-        let (acme, app) = (lab.actor("acme"), lab.actor("app"));
         let acme = proxy(&acme, "acme", way);
         let client = socket(&app, way);
         client.send_to(b"q", way.to(30, 53)).unwrap();
@@ -164,17 +165,49 @@ pub(crate) fn sends_then_connects() {
     }
 }
 
-#[expect(unsafe_code, reason = "no safe wrapper connects to AF_UNSPEC")]
-fn disconnect(fd: i32) -> std::io::Result<()> {
-    let socket = held(fd)?;
-    let nowhere = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
-    // SAFETY: the descriptor is open, and `nowhere` is a whole `struct sockaddr`.
-    let result = unsafe {
-        libc::connect(
-            socket.as_raw_fd(),
-            &raw const nowhere,
-            size_of::<libc::sockaddr>() as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+/// A connected socket keeps what was decided at connect, also an IPv6 one with an IPv4-mapped remote,
+/// for whose every send(2) the kernel runs the hook of sendto(2).
+pub(crate) fn decided_at_connect() {
+    let lab = Lab::new();
+    let (acme, app, outside) = (lab.actor("acme"), lab.actor("app"), lab.outsider());
+    for way in Way::ALL {
+        let acme = proxy(&acme, "acme", way);
+        let remote = way.to(10, 53);
+        let origin = bound(&outside, canonical(remote));
+        let client = socket(&app, way);
+        lab.load(Vec::new());
+        client.connect(remote).unwrap();
+        lab.load(one(&lab));
+        client.send(b"direct").unwrap();
+        let (text, from) = origin.recv_from();
+        assert_eq!(text, "direct", "{way:?}");
+        origin.send_to(b"a", from).unwrap();
+        assert_eq!(client.recv_from(), ("a".into(), remote), "{way:?}");
+        acme.assert_silent("it was let through at connect");
+    }
+}
+
+/// A filter for loopback does not take the proxy's own listener for a destination.
+pub(crate) fn loopback_filter() {
+    let lab = Lab::of(|lab| {
+        let mut providers = one(lab);
+        providers[0].filters[0].loopback = true;
+        providers
+    });
+    let (acme, app) = (lab.actor("acme"), lab.actor("app"));
+    for way in Way::ALL {
+        let before = lab.counters().redirected;
+        let acme = proxy(&acme, "acme", way);
+        let client = socket(&app, way);
+        client.connect(way.to(10, 53)).unwrap();
+        for text in ["one", "two"] {
+            client.send(text.as_bytes()).unwrap();
+            let (got, peer, flow) = acme.serve();
+            assert_eq!(got, text);
+            assert_eq!(flow.context.destination(), canonical(way.to(10, 53)), "{way:?}");
+            acme.send_to(b"a", peer).unwrap();
+            assert_eq!(client.recv_from(), ("a".into(), way.to(10, 53)), "{way:?}");
+        }
+        assert_eq!(lab.counters().redirected, 1 + before, "{way:?}");
+    }
 }

@@ -9,6 +9,7 @@ use hoptrail_testkit::lab::{Actor, Fd, Lab, listener};
 use socket2::SockRef;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// How an application gets to an address.
@@ -79,8 +80,7 @@ pub(crate) fn is_alias(peer: SocketAddr) -> bool {
     }
 }
 
-/// A UDP socket of an actor.
-#[derive(Clone, Copy)]
+/// A UDP socket of an actor, closed when dropped.
 pub(crate) struct Udp<'a> {
     pub(crate) actor: &'a Actor,
     pub(crate) fd: Fd,
@@ -109,6 +109,22 @@ pub(crate) fn bound(actor: &Actor, at: SocketAddr) -> Udp<'_> {
     let fd = actor.socket(at, Kind::Udp).unwrap();
     actor.bind(fd, at).unwrap();
     Udp { actor, fd }
+}
+
+/// A socket bound to a port that none of the test had before, so that its own address is free to stand
+/// for a flow.
+pub(crate) fn unused(actor: &Actor, way: Way) -> Udp<'_> {
+    let any = match way {
+        Way::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Way::V6 | Way::Mapped => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    bound(actor, SocketAddr::new(any, unused_port()))
+}
+
+/// A port that none of the test had before.
+pub(crate) fn unused_port() -> u16 {
+    static PORT: AtomicU16 = AtomicU16::new(7000);
+    PORT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The proxy's socket of a provider, at its listener.
@@ -190,6 +206,15 @@ impl Udp<'_> {
         let (text, peer) = self.recv_from();
         let flow = self.flow(peer).unwrap_or_else(|e| panic!("{text} from {peer}: {e}"));
         (text, peer, flow)
+    }
+}
+
+impl Drop for Udp<'_> {
+    fn drop(&mut self) {
+        // A test that has failed ends its actors, and may be failing because one is dead.
+        if !std::thread::panicking() {
+            self.actor.close(self.fd);
+        }
     }
 }
 
