@@ -63,6 +63,9 @@ pub fn run(ctx: SockAddr) -> i32 {
 /// The first datagram of a flow, or the first under a new policy.
 #[inline(always)]
 fn decide(leg: &Leg, walk: &mut Walk, state: *mut SockState) -> i32 {
+    if bound_to_device(leg) {
+        walk.reaches_no_listener();
+    }
     let mut judged = judge(leg, walk, Carried::declared(leg, state));
     let done = match judged.verdict.action {
         Action::Permit => {
@@ -71,9 +74,6 @@ fn decide(leg: &Leg, walk: &mut Walk, state: *mut SockState) -> i32 {
             true
         }
         Action::Block => false,
-        Action::Redirect if leg.sk.device() > LOOPBACK_DEVICE => {
-            unreachable(leg, &mut judged, state)
-        }
         Action::Redirect => {
             let applied = redirect(leg, &mut judged, state);
             if applied {
@@ -88,16 +88,11 @@ fn decide(leg: &Leg, walk: &mut Walk, state: *mut SockState) -> i32 {
 /// `lo` has this index in every network namespace.
 const LOOPBACK_DEVICE: u32 = 1;
 
-/// From a socket that is bound to a device the proxy's loopback address cannot be reached, and the
-/// route's device is fixed before this hook: the listener is as good as gone.
-#[inline(never)]
-fn unreachable(leg: &Leg, judged: &mut Judged, state: *mut SockState) -> bool {
-    let index = judged.verdict.provider.unwrap_or(0) as u32;
-    if KernelImage::current().is_some_and(|i| ProviderAt::new(&i, index).bypasses(&i)) {
-        pass(leg, state);
-        return true;
-    }
-    judged.fail(Reason::ListenerGoneBlock)
+/// Whether the socket is bound to a device: then the proxy's loopback address cannot be reached, since
+/// the route's device is fixed before this hook.
+#[inline(always)]
+fn bound_to_device(leg: &Leg) -> bool {
+    leg.sk.device() > LOOPBACK_DEVICE
 }
 
 const ENOBUFS: i32 = 105;
@@ -128,6 +123,9 @@ fn known(leg: &Leg, state: *const SockState, flow: *mut Decided) -> bool {
     let decided = unsafe { &mut *flow };
     if decided.id == 0 {
         return decided.generation == generation();
+    }
+    if bound_to_device(leg) {
+        return false;
     }
     decided.sent = decided.sent.wrapping_add(1);
     if decided.sent % REFRESH == 0 && !refresh(leg, state, decided) {

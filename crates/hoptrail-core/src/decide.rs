@@ -201,6 +201,7 @@ pub struct Walk {
     hops: u32,
     cursor: u32,
     redirected: bool,
+    unreachable: bool,
     /// The answer, once [`Walk::run`] has run.
     pub verdict: Verdict,
 }
@@ -224,6 +225,7 @@ impl Walk {
             hops: 0,
             cursor: 0,
             redirected: false,
+            unreachable: false,
             verdict: Verdict::NO_FILTER,
         }
     }
@@ -292,6 +294,12 @@ impl Walk {
         };
         self.sets[5] = image::own_set(entry.sets);
         self.visited |= entry.members;
+    }
+
+    /// From this socket no listener can be reached: every one counts as gone.
+    #[inline(always)]
+    pub const fn reaches_no_listener(&mut self) {
+        self.unreachable = true;
     }
 
     /// Providers as whose proxy the process may act, by their numbers; only until [`Walk::set_past`].
@@ -439,7 +447,7 @@ impl Walk {
         if provider.listens_at(image, v4, &flow.remote) {
             return Reason::OwnListener;
         }
-        let up = provider.listens(image, v4) && listening(index, v4);
+        let up = !self.unreachable && provider.listens(image, v4) && listening(index, v4);
         if !up {
             return if provider.bypasses(image) {
                 Reason::ListenerGoneBypass

@@ -161,8 +161,7 @@ pub struct EventRecord {
 /// Hops that a short event has room for; most trails have no more.
 pub const SHORT_HOPS: usize = 2;
 /// Bytes of a short event: an [`EventRecord`] cut after those hops.
-pub const SHORT_EVENT_BYTES: usize = size_of::<EventRecord>()
-    - size_of::<Trail>()
+pub const SHORT_EVENT_BYTES: usize = size_of::<EventRecord>() - size_of::<Trail>()
     + crate::records::HEADER_BYTES
     + SHORT_HOPS * crate::records::HOP_BYTES;
 /// A reader is woken at most once in this many nanoseconds; events in between wait for it to look
