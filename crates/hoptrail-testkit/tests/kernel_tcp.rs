@@ -12,6 +12,8 @@ mod connects;
 mod context;
 #[path = "kernel_tcp/elsewhere.rs"]
 mod elsewhere;
+#[path = "kernel_tcp/enemy.rs"]
+mod enemy;
 #[path = "kernel_tcp/failure.rs"]
 mod failure;
 #[path = "kernel_tcp/hygiene.rs"]
@@ -151,6 +153,25 @@ fn main() -> ExitCode {
             a_block_holds_through_reloads,
             a_wrong_policy_changes_nothing,
             open_connections_stay,
+        ],
+        enemy: [
+            the_same_four_addresses_again,
+            reset_before_accept,
+            listeners_that_share_a_port,
+            a_deferred_accept,
+            addresses_that_are_none,
+            a_v6_only_socket,
+            a_socket_without_memory,
+            another_network_namespace,
+            a_renamed_program,
+            a_reused_inode,
+            members_below_their_cgroup,
+            a_proxy_that_dials_elsewhere,
+            an_accepted_socket_that_dials,
+            other_options_are_untouched,
+            large_values_pass,
+            a_policy_at_its_limits,
+            options_in_a_storm,
         ],
     })
 }

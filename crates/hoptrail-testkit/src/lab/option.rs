@@ -130,3 +130,14 @@ pub fn dissolve(socket: BorrowedFd<'_>) -> io::Result<()> {
     let result = unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, size) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// `connect(2)` with an address of any family and length, made of `bytes`.
+///
+/// # Errors
+/// `connect(2)`'s.
+pub fn connect_with(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    let (address, size) = (bytes.as_ptr().cast(), bytes.len() as libc::socklen_t);
+    // SAFETY: the kernel reads no more than the size that is given.
+    let result = unsafe { libc::connect(socket.as_raw_fd(), address, size) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
