@@ -5,6 +5,8 @@
 
 #[path = "kernel_udp/connected.rs"]
 mod connected;
+#[path = "kernel_udp/devices.rs"]
+mod devices;
 #[path = "kernel_udp/flows.rs"]
 mod flows;
 #[path = "kernel_udp/many.rs"]
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
             multicast_and_broadcast,
             loopback,
         ],
+        devices: [connected, unconnected, bypassed, bound_later, lo],
         reload: [redirected_flow, connected_socket, permitted_flow],
         many: [twenty_thousand_remotes, busy_flow_among_many],
         real: [library_proxy, python_and_library, not_redirected],

@@ -69,6 +69,11 @@ impl Neighbour {
     pub fn origin(&self, at: SocketAddr) -> Origin {
         self.net.inside(|| Origin::start(at)).expect("the origin listens")
     }
+
+    /// As [`Lab::inside`], there.
+    pub fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.net.inside(work)
+    }
 }
 
 impl std::fmt::Debug for Neighbour {
@@ -275,19 +280,31 @@ pub fn exe_of(path: &Path) -> Exe {
     Exe { dev: libc::major(dev) << 20 | libc::minor(dev), ino: metadata.ino() }
 }
 
-/// Removes the cgroups of labs whose test process is dead.
+/// Removes the cgroups and the copies of binaries of labs whose test process is dead.
 fn sweep() {
-    let Ok(mount) = Mount::find() else { return };
-    let Ok(entries) = std::fs::read_dir(mount.root()) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(pid) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else {
-            continue;
-        };
-        if pid.parse::<u32>().is_ok() && !PathBuf::from(format!("/proc/{pid}")).exists() {
-            remove(&entry.path()).unwrap_or_else(|e| eprintln!("{name} is left behind: {e}"));
-        }
+    for path in left_behind(&std::env::temp_dir()) {
+        std::fs::remove_dir_all(&path).unwrap_or_else(|e| told(&path, &e));
     }
+    let Ok(mount) = Mount::find() else { return };
+    for path in left_behind(mount.root()) {
+        remove(&path).unwrap_or_else(|e| told(&path, &e));
+    }
+}
+
+fn told(path: &Path, error: &dyn std::error::Error) {
+    eprintln!("{} is left behind: {error}", path.display());
+}
+
+/// What is named after a test process that is dead.
+fn left_behind(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let dead = entries.filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        let number = pid.and_then(|pid| pid.parse::<u32>().ok());
+        number.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+    });
+    dead.map(|entry| entry.path()).collect()
 }
 
 fn remove(path: &Path) -> Result<(), EngineError> {
