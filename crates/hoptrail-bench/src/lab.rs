@@ -14,6 +14,7 @@ use hoptrail_engine::engine::Resolved;
 use hoptrail_engine::host::cgroup2::{CgroupDir, Mount, OwnedCgroup};
 use hoptrail_engine::kernel::{KernelEngine, KernelOptions};
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::geteuid;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -31,6 +32,13 @@ pub(crate) const PROXY: u16 = 7021;
 pub(crate) const RELAY: u16 = 7022;
 /// To where the relay dials.
 pub(crate) const ORIGIN: u16 = 7031;
+
+/// Whether a signal has come, after which the end is that of [`end_on_signals`].
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
 
 /// Where a process makes its sockets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +65,11 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn open() -> Result<Self> {
+        if !geteuid().is_root() {
+            return Err(EngineError::new(
+                "measuring needs root: it loads BPF programs and makes a network namespace and cgroups",
+            ));
+        }
         let mount = Mount::find()?;
         let name = format!("hoptrail-bench-{}", std::process::id());
         let cgroup = OwnedCgroup::create(mount.root().join(name))?;
@@ -185,6 +198,7 @@ fn end_on_signals(cgroup: CgroupDir) -> Result<()> {
     signals.thread_block().map_err(|e| EngineError::os("cannot block signals", e.into()))?;
     thread::spawn(move || {
         if let Ok(signal) = signals.wait() {
+            INTERRUPTED.store(true, Ordering::Relaxed);
             let _ = cgroup.kill().and_then(|()| cgroup.remove());
             std::process::exit(128 + signal as i32);
         }

@@ -42,6 +42,10 @@ fn main() -> ExitCode {
     };
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
+        // The workers were killed to clean up, of which the error tells.
+        Err(_) if lab::interrupted() => loop {
+            std::thread::park();
+        },
         Err(error) => {
             eprintln!("hoptrail-bench: {error}");
             ExitCode::FAILURE

@@ -148,7 +148,7 @@ impl Report {
         self.rows.extend(rows);
     }
 
-    pub(crate) fn programs(&mut self, programs: impl Iterator<Item = Program>) {
+    pub(crate) fn programs(&mut self, programs: Vec<Program>) {
         self.programs.extend(programs);
     }
 

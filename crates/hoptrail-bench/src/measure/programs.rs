@@ -87,22 +87,34 @@ fn each(lab: &mut Lab, operations: &[Operation], report: &mut Report) -> Result<
         act(lab)?;
         let after = totals()?;
         lab.drain()?;
-        report.programs(after.iter().filter_map(|(program, after)| {
-            let (time, runs) = before.get(program).copied().unwrap_or_default();
-            let (time, runs) = ((after.0 - time) as f64, (after.1 - runs) as f64);
-            (runs > 0.0).then(|| Program {
-                operation: name,
-                program: program.clone(),
-                runs: runs / f64::from(BATCH),
-                nanoseconds: time / runs,
-            })
-        }));
+        report.programs(difference(name, &before, &after));
     }
     Ok(())
 }
 
-/// Run time in nanoseconds and number of runs, by program.
-fn totals() -> Result<BTreeMap<String, (u64, u64)>> {
+/// What ran in an operation; what ran less than once in fifty only set it up.
+fn difference(operation: &'static str, before: &Totals, after: &Totals) -> Vec<Program> {
+    let ran = after.iter().filter_map(|(program, (time, runs))| {
+        let (time_before, runs_before) = before.get(program).copied().unwrap_or_default();
+        let runs = runs - runs_before;
+        (runs > u64::from(BATCH) / 50).then(|| Program {
+            operation,
+            program: program.clone(),
+            runs: runs as f64 / f64::from(BATCH),
+            nanoseconds: (time - time_before) as f64 / runs as f64,
+        })
+    });
+    let ran: Vec<Program> = ran.collect();
+    if ran.is_empty() {
+        return vec![Program { operation, program: "none".into(), runs: 0.0, nanoseconds: 0.0 }];
+    }
+    ran
+}
+
+/// Nanoseconds and runs of each program.
+type Totals = BTreeMap<String, (u64, u64)>;
+
+fn totals() -> Result<Totals> {
     let failed =
         |e: &dyn std::error::Error| EngineError::new(format!("cannot list BPF programs: {e}"));
     let ours = our_programs().map_err(|e| failed(&e))?;
