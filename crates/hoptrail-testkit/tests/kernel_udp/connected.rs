@@ -98,6 +98,25 @@ pub(crate) fn sends_elsewhere() {
     }
 }
 
+/// A connected socket that names its own remote once more: that is the flow it has; statement 78.
+pub(crate) fn sends_to_the_same() {
+    let lab = Lab::of(one);
+    let (acme, app) = (lab.actor("acme"), lab.actor("app"));
+    for way in Way::ALL {
+        let acme = proxy(&acme, "acme", way);
+        let client = socket(&app, way);
+        let remote = way.to(30, 53);
+        client.connect(remote).unwrap();
+        client.send(b"send").unwrap();
+        let (_, peer, flow) = acme.serve();
+        client.send_to(b"sendto", remote).unwrap();
+        assert_eq!(acme.recv_from(), ("sendto".into(), peer), "{way:?}");
+        assert_eq!(acme.flow(peer).unwrap().blob, flow.blob);
+        acme.send_to(b"a", peer).unwrap();
+        assert_eq!(client.recv_from(), ("a".into(), remote), "{way:?}");
+    }
+}
+
 /// A socket that is disconnected and then sends to several remotes. (A disconnected IPv6 socket still
 /// hears nobody but its former remote: the kernel keeps that address, Hoptrail or not.)
 pub(crate) fn disconnected() {

@@ -7,6 +7,7 @@ use hoptrail_testkit::lab::Lab;
 use hoptrail_testkit::lab::stage::held;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use socket2::SockRef;
+use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -194,6 +195,70 @@ fn send_from((fd, source, to): (i32, IpAddr, SocketAddr)) -> io::Result<()> {
     let to = SockaddrStorage::from(to);
     sendmsg(held(fd)?.as_raw_fd(), &text, &[message], MsgFlags::empty(), Some(&to))?;
     Ok(())
+}
+
+/// Several threads send over one socket to the same remotes at once: each remote is one flow.
+pub(crate) fn threads_of_one_socket() {
+    const THREADS: usize = 4;
+    let lab = Lab::of(one);
+    let (acme, app) = (lab.actor("acme"), lab.actor("app"));
+    for way in Way::ALL {
+        let acme = proxy(&acme, "acme", way);
+        let client = socket(&app, way);
+        let remotes: Vec<_> = (0..50).map(|n| way.to(10, 1000 + n)).collect();
+        let sending: Vec<_> = (0..THREADS)
+            .map(|_| {
+                app.begin((client.fd.0, remotes.clone()), |(fd, remotes)| {
+                    let socket = held(fd)?;
+                    for remote in remotes {
+                        let text = remote.port().to_string();
+                        SockRef::from(&socket).send_to(text.as_bytes(), &remote.into())?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        let mut peers = HashMap::new();
+        for _ in 0..THREADS * remotes.len() {
+            let (port, peer) = acme.recv_from();
+            assert_eq!(*peers.entry(peer).or_insert(port.clone()), port, "{way:?}: {peer}");
+        }
+        sending.into_iter().for_each(|task| task.wait().unwrap());
+        assert_eq!(peers.len(), remotes.len(), "{way:?}");
+        for (peer, port) in peers {
+            let destination = acme.flow(peer).unwrap().context.destination();
+            assert_eq!(destination.port().to_string(), port, "{way:?}");
+        }
+    }
+}
+
+/// A proxy that is started again goes on with the flows that there are.
+pub(crate) fn proxy_starts_again() {
+    let lab = Lab::of(one);
+    let app = lab.actor("app");
+    for way in Way::ALL {
+        let client = socket(&app, way);
+        let remotes = [way.to(30, 53), way.to(40, 53)];
+        let first = lab.actor("acme");
+        let before = {
+            let acme = proxy(&first, "acme", way);
+            remotes.map(|remote| {
+                client.send_to(b"q", remote).unwrap();
+                let (_, peer, flow) = acme.serve();
+                (peer, flow.blob)
+            })
+        };
+        drop(first);
+        let second = lab.actor("acme");
+        let acme = proxy(&second, "acme", way);
+        for (remote, (peer, blob)) in remotes.into_iter().zip(before) {
+            client.send_to(b"q", remote).unwrap();
+            let (_, again, flow) = acme.serve();
+            assert_eq!((again, flow.blob), (peer, blob), "{way:?}");
+            acme.send_to(b"a", peer).unwrap();
+            assert_eq!(client.recv_from(), ("a".into(), remote), "{way:?}");
+        }
+    }
 }
 
 /// The longest datagram and the shortest.

@@ -148,6 +148,31 @@ pub(crate) fn one_socket_for_several_destinations() {
     }
 }
 
+/// One sending socket carries two clients' flows to one destination: what was SET last for it counts,
+/// or one client would act under the other's name (as statement 40).
+pub(crate) fn set_again_for_a_destination() {
+    let lab = Lab::of(Lab::two);
+    let (acme, beta) = (lab.actor("acme"), lab.actor("beta"));
+    let apps = [lab.actor("app"), lab.actor("app")];
+    for way in Way::ALL {
+        let (acme, beta) = (proxy(&acme, "acme", way), proxy(&beta, "beta", way));
+        let remote = way.to(30, 53);
+        let up = socket(acme.actor, way);
+        for app in &apps {
+            socket(app, way).send_to(b"q", remote).unwrap();
+            let (_, _, flow) = acme.serve();
+            up.select(remote).unwrap();
+            up.set_records(&flow.blob).unwrap();
+            up.send_to(b"q", remote).unwrap();
+            let (_, peer, seen) = beta.serve();
+            assert_eq!(seen.context.application().pid, app.pid(), "{way:?}");
+            assert_eq!(seen.trail().id(), flow.trail().id());
+            beta.send_to(b"a", peer).unwrap();
+            assert_eq!(up.recv_from(), ("a".into(), remote), "{way:?}");
+        }
+    }
+}
+
 /// The proxy's own socket is also the one with which it sends on.
 pub(crate) fn listener_sends_on() {
     let lab = Lab::of(Lab::two);
