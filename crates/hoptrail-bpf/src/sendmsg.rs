@@ -27,14 +27,10 @@ pub fn run(ctx: SockAddr) -> i32 {
     if is_alias(leg.remote().ip) && reply(&leg) {
         return ALLOW;
     }
-    // An IPv6 socket that is connected to an IPv4-mapped address comes here with every send, with the
-    // address that its connect was given: it was decided then.
-    let connected = sk.remote();
-    if connected.port != 0 && connected.port == leg.remote().port && connected.ip == leg.remote().ip
-    {
+    let mut state = maps::sock_state(sk);
+    if as_connected(&leg, state) {
         return ALLOW;
     }
-    let mut state = maps::sock_state(sk);
     // Before the policy is asked: a redirected flow stays redirected under every later one.
     if !state.is_null() && unsafe { (*state).flags } & sock_flag::FLOWS != 0 {
         let flow = flow_of(&leg, state);
@@ -58,6 +54,32 @@ pub fn run(ctx: SockAddr) -> i32 {
     }
     name_sock(state);
     decide(&leg, &mut walk, state)
+}
+
+/// Whether the datagram belongs to what the socket is connected to, which was decided at its connect.
+///
+/// An IPv6 socket that is connected to an IPv4-mapped address comes here with every send, with the
+/// address that its connect was given. Any connected socket does with a sendto that names its peer
+/// again: for a redirected one that is what it had asked for.
+#[inline(never)]
+fn as_connected(leg: &Leg, state: *const SockState) -> bool {
+    let connected = leg.sk.remote();
+    let remote = leg.remote();
+    if connected.port == 0 {
+        return false;
+    }
+    if connected == remote {
+        return true;
+    }
+    if state.is_null() || unsafe { (*state).flags } & sock_flag::ISSUED == 0 {
+        return false;
+    }
+    let (asked, to) = unsafe { ((*state).asked(), (*state).to()) };
+    if connected != to || remote != asked {
+        return false;
+    }
+    leg.ctx.set_address(to);
+    true
 }
 
 /// The first datagram of a flow, or the first under a new policy.
