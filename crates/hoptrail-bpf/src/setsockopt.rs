@@ -114,6 +114,8 @@ fn place(sk: Sock, state: *mut SockState, udp: bool) -> Result<(*mut Trail, u32)
             let remote =
                 unsafe { hoptrail_core::Endpoint::new((*selected).ip, (*selected).port as u16) };
             let key = unsafe { (*state).uid_and(remote) };
+            // What was decided for the destination was decided with the records before these.
+            maps::flows().remove(&key);
             maps::destinations().put(&key, empty);
             let trail = maps::destinations().get(&key);
             return if trail.is_null() {
