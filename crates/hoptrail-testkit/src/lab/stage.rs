@@ -1,6 +1,7 @@
 //! An actor's own side: it takes its place in cgroup, network namespace and user, then does what it is told.
 #![expect(unsafe_code, reason = "a function is sent to another process of the same binary")]
 
+use super::PREFIX;
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::de::DeserializeOwned;
@@ -182,7 +183,7 @@ impl Drop for Copy {
 pub fn copy_of_binary(name: &str) -> Copy {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let dir = format!("hoptrail-test-{}-{number}", std::process::id());
+    let dir = format!("{PREFIX}{}-{number}", std::process::id());
     let dir = std::env::temp_dir().join(dir);
     std::fs::create_dir(&dir).expect("a directory for a copy");
     let path = dir.join(name);
