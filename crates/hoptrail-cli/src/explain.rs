@@ -25,7 +25,7 @@ use std::process::ExitCode;
 /// Processes of providers that hoptrail runs itself are known only by --as.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ExplainArgs {
-    /// Destination, such as 192.0.2.10:80 or [2001:db8::1]:443
+    /// Destination as ADDRESS:PORT, an IPv6 address in brackets
     #[arg(long, value_name = "ADDR:PORT")]
     to: SocketAddr,
     /// Executable of the connecting process: a path, or a name to be found in PATH
