@@ -5,7 +5,7 @@
 
 use crate::issue::Issued;
 use crate::maps::{self, RECENT_IDS, RecentKey};
-use crate::policy::{KernelImage, repeat};
+use crate::policy::{KernelImage, Words, repeat};
 use crate::task;
 use crate::verdict::Leg;
 use core::intrinsics::{AtomicOrdering, atomic_xchg};
@@ -66,7 +66,7 @@ const MAX_MEMBERSHIPS: u32 = 4;
 /// The trail that the current process most plausibly continues; null for none.
 #[inline(never)]
 pub fn find(leg: &Leg, members: u64) -> *const Trail {
-    let id = ht_adopt(&key(leg, 0), members);
+    let id = ht_adopt(leg.image.raw(), &key(leg, 0), members);
     if id == 0 {
         return core::ptr::null();
     }
@@ -77,14 +77,12 @@ pub fn find(leg: &Leg, members: u64) -> *const Trail {
 /// The id of the connection to continue; 0 for none. The handle in `key` is filled in here.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn ht_adopt(key: *const RecentKey, members: u64) -> u64 {
-    if key.is_null() {
+pub extern "C" fn ht_adopt(words: *const Words, key: *const RecentKey, members: u64) -> u64 {
+    if key.is_null() || words.is_null() {
         return 0;
     }
     let mut key = unsafe { *key };
-    let Some(image) = KernelImage::current() else {
-        return 0;
-    };
+    let image = KernelImage::from_raw(words);
     let mut found = 0;
     let mut left = members;
     let mut i = 0;

@@ -17,13 +17,20 @@ use hoptrail_core::{Endpoint, Protocol};
 
 #[inline(always)]
 pub fn run(ctx: SockAddr) -> i32 {
-    let (Some(protocol), Some(sk)) = (ctx.protocol(), ctx.sock()) else {
+    let (Some(protocol), Some(image), Some(sk)) =
+        (ctx.protocol(), KernelImage::current(), ctx.sock())
+    else {
         return ALLOW;
     };
-    let leg = Leg { ctx, sk, flow: Flow { protocol, remote: ctx.address() } };
+    let leg = Leg { image, ctx, sk, flow: Flow { protocol, remote: ctx.address() } };
     let state = maps::sock_state(sk);
+    if !state.is_null() && unsafe { (*state).device } != 0 {
+        // An earlier connect of this socket was redirected: it was bound to a device before.
+        ctx.bind_device(unsafe { (*state).device });
+        unsafe { (*state).device = 0 };
+    }
     let mut walk = Walk::new();
-    if ht_classify(&mut walk, &leg.flow) == 0 {
+    if ht_classify(image.raw(), &mut walk, &leg.flow) == 0 {
         if !state.is_null() {
             issue::forget(state);
             reached(&leg, &Judged::of(Carried::declared(&leg, state)));
@@ -53,9 +60,7 @@ pub fn run(ctx: SockAddr) -> i32 {
 /// Applies the redirect; false, with the reason in the verdict, when it cannot be.
 #[inline(never)]
 fn redirect(leg: &Leg, judged: &mut Judged) -> bool {
-    let Some(image) = KernelImage::current() else {
-        return judged.fail(Reason::NoPolicy);
-    };
+    let image = leg.image;
     let index = judged.verdict.provider.unwrap_or(0) as u32;
     let v4 = leg.remote().ip.is_v4();
     let Some(to) = ProviderAt::new(&image, index).listener(&image, v4) else {
@@ -78,8 +83,9 @@ fn redirect(leg: &Leg, judged: &mut Judged) -> bool {
     if udp {
         link_flow(leg, state, &issued);
     }
-    if leg.sk.device() != 0 {
-        leg.ctx.unbind_device();
+    let device = leg.sk.device();
+    if device != 0 && leg.ctx.unbind_device() {
+        unsafe { (*state).device = device };
     }
     leg.ctx.set_address(to);
     judged.carried.trail = issued.trail;

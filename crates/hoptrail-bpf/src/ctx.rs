@@ -19,6 +19,7 @@ const REFUSE: i32 = 0;
 
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTODEVICE: i32 = 25;
+const SO_BINDTOIFINDEX: i32 = 62;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const IPPROTO_MPTCP: u32 = 262;
@@ -319,6 +320,14 @@ impl SockAddr {
         address[0] = family as u32 | (port.to_be() as u32) << 16;
         let address = (&raw mut address).cast::<sockaddr>();
         unsafe { bpf_bind(self.raw, address, length) == 0 }
+    }
+
+    /// Binds the socket to a device again.
+    #[inline(always)]
+    pub fn bind_device(self, index: u32) {
+        let mut index = index;
+        let index = (&raw mut index).cast();
+        unsafe { bpf_setsockopt(self.raw.cast(), SOL_SOCKET, SO_BINDTOIFINDEX, index, 4) };
     }
 
     /// Frees the socket from the device it is bound to: from a device other than `lo`, the proxy's

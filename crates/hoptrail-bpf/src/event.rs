@@ -1,7 +1,6 @@
 //! Events for user space: one per leg that was redirected, let through with a trail, or refused.
 
 use crate::maps;
-use crate::policy::KernelImage;
 use crate::task;
 use crate::verdict::{Carried, Judged, Leg};
 use aya_ebpf::helpers::generated::{
@@ -70,7 +69,7 @@ fn copy_trail(leg: &Leg, judged: &Judged, record: *mut EventRecord, bytes: u32) 
 fn fill(leg: &Leg, judged: &Judged, kind: u8, record: *mut EventRecord) {
     let Judged { verdict, carried: Carried { trail, provenance } } = judged;
     let trail = *trail;
-    let (handle, filter) = decided_by(judged);
+    let (handle, filter) = decided_by(leg, judged);
     let now = task::now();
     unsafe {
         (*record).kind = kind;
@@ -80,7 +79,7 @@ fn fill(leg: &Leg, judged: &Judged, kind: u8, record: *mut EventRecord) {
         (*record).filter = filter;
         (*record).time_ns = now;
         (*record).handle = handle;
-        (*record).generation = KernelImage::current().map_or(0, |i| i.word(at::GENERATION));
+        (*record).generation = leg.image.word(at::GENERATION);
         connector(record, *provenance);
         (*record).asked_port = Port::new(leg.remote().port);
         (*record).asked = leg.remote().ip;
@@ -99,10 +98,11 @@ fn fill(leg: &Leg, judged: &Judged, kind: u8, record: *mut EventRecord) {
 
 /// Handle of the provider that decided, and the filter's number within it.
 #[inline(always)]
-fn decided_by(judged: &Judged) -> (u64, u32) {
-    let (Some(index), Some(image)) = (judged.verdict.provider, KernelImage::current()) else {
+fn decided_by(leg: &Leg, judged: &Judged) -> (u64, u32) {
+    let Some(index) = judged.verdict.provider else {
         return (0, 0);
     };
+    let image = leg.image;
     let provider = ProviderAt::new(&image, index as u32);
     let first = provider.filters(&image).0;
     (provider.handle(&image), (judged.verdict.filter as u32).wrapping_sub(first))

@@ -27,9 +27,7 @@ impl Issued {
 /// Makes the trail of a leg redirected to `issued.to`; false when the table is full.
 #[inline(never)]
 pub fn issue(leg: &Leg, judged: &Judged, issued: &mut Issued) -> bool {
-    let Some(image) = &KernelImage::current() else {
-        return false;
-    };
+    let image = &leg.image;
     let to = issued.to;
     let id = maps::next_id();
     let template = maps::template();

@@ -149,7 +149,9 @@ pub struct SockState {
     pub asked_port: u16,
     pub to_port: u16,
     pub from_port: u16,
-    pub reserved: [u16; 3],
+    pub reserved: u16,
+    /// The device that the socket was bound to before a redirect freed it; 0 for none.
+    pub device: u32,
     /// Link id of the redirected connection.
     pub id: u64,
     /// Identity of the socket in keys; 0 until it is needed.

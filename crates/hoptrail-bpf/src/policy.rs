@@ -7,14 +7,31 @@ use hoptrail_core::image::{IMAGE_WORDS, Image};
 
 /// The value of the inner map in force when the hook began; RCU keeps it until the hook ends.
 #[derive(Clone, Copy)]
-pub struct KernelImage(*const u64);
+pub struct KernelImage(*const Words);
+
+/// The map value, as a type of its own: global functions take pointers to types whose size they know.
+#[repr(C)]
+pub struct Words([u64; IMAGE_WORDS]);
 
 impl KernelImage {
-    /// `None` before the first policy.
+    /// `None` before the first policy. A hook asks once and hands the image on: asked again, it could
+    /// get the next policy's, and numbers of one image mean nothing in another.
     #[inline(always)]
     pub fn current() -> Option<Self> {
-        let words = maps::policy();
+        let words: *const Words = maps::policy().cast();
         if words.is_null() { None } else { Some(Self(words)) }
+    }
+
+    /// As an argument of a global function.
+    #[inline(always)]
+    pub fn raw(self) -> *const Words {
+        self.0
+    }
+
+    /// From such an argument, which is not null.
+    #[inline(always)]
+    pub fn from_raw(words: *const Words) -> Self {
+        Self(words)
     }
 }
 
@@ -24,7 +41,7 @@ impl Image for KernelImage {
         const { assert!(IMAGE_WORDS.is_power_of_two()) };
         // The mask is the bounds check, without a branch.
         let index = index as usize & (IMAGE_WORDS - 1);
-        unsafe { self.0.add(index).read() }
+        unsafe { self.0.cast::<u64>().add(index).read() }
     }
 
     #[inline(always)]

@@ -20,10 +20,12 @@ use hoptrail_core::{Endpoint, Ip, Protocol};
 
 #[inline(always)]
 pub fn run(ctx: SockAddr) -> i32 {
-    let (Some(Protocol::Udp), Some(sk)) = (ctx.protocol(), ctx.sock()) else {
+    let (Some(Protocol::Udp), Some(image), Some(sk)) =
+        (ctx.protocol(), KernelImage::current(), ctx.sock())
+    else {
         return ALLOW;
     };
-    let leg = Leg { ctx, sk, flow: Flow { protocol: Protocol::Udp, remote: ctx.address() } };
+    let leg = Leg { image, ctx, sk, flow: Flow { protocol: Protocol::Udp, remote: ctx.address() } };
     if is_alias(leg.remote().ip) && reply(&leg) {
         return ALLOW;
     }
@@ -39,7 +41,7 @@ pub fn run(ctx: SockAddr) -> i32 {
         }
     }
     let mut walk = Walk::new();
-    if ht_classify(&mut walk, &leg.flow) == 0 {
+    if ht_classify(image.raw(), &mut walk, &leg.flow) == 0 {
         return ALLOW;
     }
     maps::count(Counter::Considered);
@@ -119,18 +121,18 @@ fn bound_to_device(leg: &Leg) -> bool {
 
 const ENOBUFS: i32 = 105;
 
-/// The generation of the policy in force.
-#[inline(always)]
-fn generation() -> u64 {
-    KernelImage::current().map_or(0, |image| image.word(at::GENERATION))
-}
-
 /// Remembers a flow that was let through: it is decided again under the next policy.
 #[inline(never)]
 fn pass(leg: &Leg, state: *mut SockState) {
     let none = Ip::from_words([0; 4]);
-    let flow =
-        Decided { id: 0, generation: generation(), to: none, alias: none, to_port: 0, sent: 0 };
+    let flow = Decided {
+        id: 0,
+        generation: leg.image.word(at::GENERATION),
+        to: none,
+        alias: none,
+        to_port: 0,
+        sent: 0,
+    };
     keep(leg, state, &flow);
 }
 
@@ -144,7 +146,7 @@ fn flow_of(leg: &Leg, state: *const SockState) -> *mut Decided {
 fn known(leg: &Leg, state: *const SockState, flow: *mut Decided) -> bool {
     let decided = unsafe { &mut *flow };
     if decided.id == 0 {
-        return decided.generation == generation();
+        return decided.generation == leg.image.word(at::GENERATION);
     }
     if bound_to_device(leg) {
         return false;
@@ -201,9 +203,7 @@ fn keep(leg: &Leg, state: *mut SockState, flow: &Decided) {
 /// Applies the redirect; false, with the reason in the verdict, when it cannot be.
 #[inline(never)]
 fn redirect(leg: &Leg, judged: &mut Judged, state: *mut SockState) -> bool {
-    let Some(image) = KernelImage::current() else {
-        return judged.fail(Reason::NoPolicy);
-    };
+    let image = leg.image;
     let index = judged.verdict.provider.unwrap_or(0) as u32;
     let v4 = leg.remote().ip.is_v4();
     let Some(to) = ProviderAt::new(&image, index).listener(&image, v4) else {

@@ -4,7 +4,7 @@
 use crate::ctx::{ALLOW, Sock, Sockopt, accept_call, refuse};
 use crate::maps::{self, Remote, SockState, ThreadSock, sock_flag};
 use crate::phases;
-use crate::policy::{repeat, settled};
+use crate::policy::{KernelImage, repeat, settled};
 use crate::task;
 use hoptrail_core::abi;
 use hoptrail_core::decide::Walk;
@@ -84,9 +84,10 @@ fn set(ctx: Sockopt, sk: Sock) -> Result<(), i32> {
         None => return Err(EOPNOTSUPP),
     };
     let (length, handle) = check(ctx)?;
+    let image = KernelImage::current().ok_or(EACCES)?;
     let mut walk = Walk::new();
-    phases::identify(&mut walk);
-    if phases::ht_is_member(walk.members(), handle) == 0 {
+    phases::identify(image, &mut walk);
+    if phases::ht_is_member(image.raw(), walk.members(), handle) == 0 {
         return Err(EACCES);
     }
     let state = maps::make_sock_state(sk);

@@ -170,17 +170,26 @@ const MAX_COMPONENTS: u32 = 64;
 pub fn remember_path(dev: u64, ino: u64) {
     let key = ExeKey { ino, dev };
     let table = maps::paths();
-    if ino == 0 || !table.get(&key).is_null() {
-        return;
-    }
     let template = maps::template();
-    if template.is_null() || !table.put_new(&key, unsafe { &raw const (*template).path }) {
+    if ino == 0 || template.is_null() {
         return;
     }
-    let path = table.get(&key);
-    if !path.is_null() {
-        walk(path);
+    let dentry = read(exe_file() + offset!(file_path) as u64, offset!(path_dentry));
+    // The first eight bytes of a qstr are the name's hash and length.
+    let stamp = dentry.rotate_left(32) ^ read(dentry, offset!(dentry_name));
+    let mut path = table.get(&key);
+    if path.is_null() {
+        table.put_new(&key, unsafe { &raw const (*template).path });
+        path = table.get(&key);
     }
+    if path.is_null() || unsafe { (*path).stamp } == stamp {
+        return;
+    }
+    unsafe {
+        (*path).start = 0;
+        (*path).stamp = stamp;
+    }
+    walk(path);
 }
 
 /// Writes the path from its end to its beginning: from the file's dentry up to the root.

@@ -2,6 +2,7 @@
 
 use crate::ctx::{Sock, SockAddr};
 use crate::maps::{self, SockState, sock_flag};
+use crate::policy::KernelImage;
 use crate::{adopt, event, phases, task};
 use hoptrail_core::addr::Port;
 use hoptrail_core::decide::{Flow, Verdict, Walk};
@@ -17,6 +18,8 @@ const ENOBUFS: i32 = 105;
 
 /// A connect, or the first datagram of a UDP flow.
 pub struct Leg {
+    /// The policy that decides it.
+    pub image: KernelImage,
     pub ctx: SockAddr,
     pub sk: Sock,
     pub flow: Flow,
@@ -117,7 +120,7 @@ impl Judged {
 /// Decides. `walk` has classified the address; `declared` is what the socket carries by itself.
 #[inline(always)]
 pub fn judge(leg: &Leg, walk: &mut Walk, declared: Carried) -> Judged {
-    phases::identify(walk);
+    phases::identify(leg.image, walk);
     let mut carried = declared;
     if carried.trail.is_null() && walk.members() != 0 {
         // A proxy that declared nothing continues what it most plausibly continues.
@@ -126,12 +129,12 @@ pub fn judge(leg: &Leg, walk: &mut Walk, declared: Carried) -> Judged {
         carried.provenance = if found { Provenance::Inferred } else { Provenance::Unrecorded };
     }
     if carried.trail.is_null() {
-        phases::ht_no_past(walk);
+        phases::ht_no_past(leg.image.raw(), walk);
     } else {
-        let visited = phases::ht_visited(carried.trail);
-        phases::ht_past(walk, carried.trail, visited);
+        let visited = phases::ht_visited(leg.image.raw(), carried.trail);
+        phases::ht_past(leg.image.raw(), walk, carried.trail, visited);
     }
-    phases::ht_walk(leg.ctx.raw(), &leg.flow, walk);
+    phases::ht_walk(leg.image.raw(), leg.ctx.raw(), &leg.flow, walk);
     let verdict = walk.verdict;
     Judged { verdict, carried }
 }

@@ -55,6 +55,9 @@ pub struct ExeKey {
 pub struct ExePath {
     /// First byte of the path; 0 while it is being written.
     pub start: u64,
+    /// Which name of which directory entry was walked: a file renamed, or another file with the inode
+    /// number of one that is gone, is walked anew.
+    pub stamp: u64,
     /// The path ends at 256; the rest is room that the verifier wants to see.
     pub bytes: [u8; 512],
 }
