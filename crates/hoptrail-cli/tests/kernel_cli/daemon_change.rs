@@ -5,6 +5,7 @@ use crate::daemon::Daemon;
 use crate::process::Said;
 use crate::stage::{Stage, provider, provider_with, python_proxy, two};
 use hoptrail_testkit::lab::eventually;
+use hoptrail_testkit::lab::stage::copy_executable;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::path::Path;
@@ -89,7 +90,7 @@ pub(crate) fn a_replaced_executable_is_followed() {
     let tool = stage.dir.path().join("tool");
     let (tool, new) = (tool.to_str().unwrap(), stage.dir.path().join("tool.new"));
     let curl = which("curl");
-    fs::copy(&curl, tool).unwrap();
+    copy_executable(&curl, tool.as_ref());
     let daemon = Daemon::start(&stage, &provider("acme", 200, 15871, &format!("exe = {tool:?}")));
     let ask = || {
         let output = stage.output("apps", &[&[tool], &CURL[1..]].concat());
@@ -98,7 +99,7 @@ pub(crate) fn a_replaced_executable_is_followed() {
     assert_eq!(ask(), "through acme\n");
     assert_eq!(stage.get(), "directly", "curl itself is another file");
     for generation in 2..4 {
-        fs::copy(&curl, &new).unwrap();
+        copy_executable(&curl, &new);
         fs::rename(&new, tool).unwrap();
         daemon
             .await_log(&format!("executables or cgroups have changed: generation {generation}"), 1);
@@ -107,7 +108,7 @@ pub(crate) fn a_replaced_executable_is_followed() {
     fs::remove_file(tool).unwrap();
     daemon.await_log("executables or cgroups have changed: generation 4", 1);
     assert!(daemon.log().contains(&format!("there is no {tool} at present")), "{}", daemon.log());
-    fs::copy(&curl, tool).unwrap();
+    copy_executable(&curl, tool.as_ref());
     daemon.await_log("executables or cgroups have changed: generation 5", 1);
     assert_eq!(ask(), "through acme\n");
 }

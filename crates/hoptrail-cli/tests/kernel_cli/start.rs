@@ -3,6 +3,7 @@
 use crate::daemon::Daemon;
 use crate::process::{Said, end};
 use crate::stage::{HOPTRAIL, Stage, two};
+use hoptrail_testkit::lab::stage::copy_executable;
 use serde_json::{Value, json};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ impl<'s> Nobody<'s> {
     fn new(stage: &'s Stage) -> Self {
         // The build directory may be out of a user's reach.
         let binary = stage.dir.path().join("hoptrail");
-        std::fs::copy(HOPTRAIL, &binary).unwrap();
+        copy_executable(HOPTRAIL.as_ref(), &binary);
         Self { stage, binary }
     }
 

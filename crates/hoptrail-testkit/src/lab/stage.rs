@@ -187,8 +187,20 @@ pub fn copy_of_binary(name: &str) -> Copy {
     let dir = std::env::temp_dir().join(dir);
     std::fs::create_dir(&dir).expect("a directory for a copy");
     let path = dir.join(name);
-    std::fs::copy("/proc/self/exe", &path).expect("a copy of the test binary");
+    copy_executable(&std::env::current_exe().expect("the test binary"), &path);
     Copy { dir, path }
+}
+
+/// Copies an executable that is going to be run.
+///
+/// By cp(1): were it written here, a process that another thread is just starting could hold it open
+/// for writing a moment longer, and execve would fail with ETXTBSY.
+///
+/// # Panics
+/// When it cannot be copied.
+pub fn copy_executable(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").arg(from).arg(to).status().expect("cp");
+    assert!(status.success(), "cp {} {}: {status}", from.display(), to.display());
 }
 
 /// Files that the actor keeps open between orders, by their descriptors.
