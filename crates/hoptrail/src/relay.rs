@@ -86,13 +86,17 @@ impl Direction {
                 self.bytes += n as u64;
             }
             if self.ended {
-                return self.close(to);
+                return Ok(());
             }
             let Some(n) = unless_blocked(from.read(&mut self.buffer))? else {
                 return Ok(());
             };
+            if n == 0 {
+                // At once: after a turn's last read nothing would wake this direction again.
+                self.ended = true;
+                return self.close(to);
+            }
             self.filled = 0..n;
-            self.ended = n == 0;
         }
         Ok(())
     }

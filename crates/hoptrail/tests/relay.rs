@@ -168,3 +168,27 @@ fn both_ends_closing_at_once_is_an_orderly_end() {
         assert!(relay.join().unwrap().error.is_none());
     }
 }
+
+/// The relay takes turns of eight reads of 64 KiB: an end that is the last read of a turn counts too.
+#[test]
+fn an_end_at_any_point_of_a_turn_is_passed_on() {
+    for reads in 5..=18 {
+        let (mut client, down) = connected();
+        let (up, server) = connected();
+        let sent = pattern(reads * 64 * 1024, 3);
+        let sender = spawn({
+            let sent = sent.clone();
+            move || {
+                client.write_all(&sent).unwrap();
+                client.shutdown(Shutdown::Write).unwrap();
+                client
+            }
+        });
+        // As much as the sockets hold is there before the relay begins to read.
+        sleep(Duration::from_millis(20));
+        let relay = spawn(|| relay(down, up));
+        assert!(rest(&server) == sent, "{reads} reads");
+        drop((sender.join().unwrap(), server));
+        assert!(relay.join().unwrap().error.is_none());
+    }
+}
