@@ -28,10 +28,8 @@ struct Direction {
     buffer: Box<[u8]>,
     filled: std::ops::Range<usize>,
     bytes: u64,
-    /// The source has nothing more to say.
+    /// The source has nothing more to say, and the target was told so.
     ended: bool,
-    /// The target was told so.
-    closed: bool,
 }
 
 /// Copies both ways until both sides have ended. The end of one side's data is passed on while the
@@ -56,7 +54,7 @@ fn copy(first: &TcpStream, second: &TcpStream, ways: &mut [Direction; 2]) -> io:
     loop {
         ways[0].pump(first, second)?;
         ways[1].pump(second, first)?;
-        if ways.iter().all(|way| way.closed) {
+        if ways.iter().all(|way| way.ended) {
             return Ok(());
         }
         let [up, down] = &*ways;
@@ -66,13 +64,7 @@ fn copy(first: &TcpStream, second: &TcpStream, ways: &mut [Direction; 2]) -> io:
 
 impl Direction {
     fn new() -> Self {
-        Self {
-            buffer: vec![0; BUFFER_BYTES].into(),
-            filled: 0..0,
-            bytes: 0,
-            ended: false,
-            closed: false,
-        }
+        Self { buffer: vec![0; BUFFER_BYTES].into(), filled: 0..0, bytes: 0, ended: false }
     }
 
     /// Moves what can be moved without waiting, for one turn.
@@ -94,17 +86,9 @@ impl Direction {
             if n == 0 {
                 // At once: after a turn's last read nothing would wake this direction again.
                 self.ended = true;
-                return self.close(to);
+                return to.shutdown(Shutdown::Write);
             }
             self.filled = 0..n;
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, to: &TcpStream) -> io::Result<()> {
-        if !self.closed {
-            to.shutdown(Shutdown::Write)?;
-            self.closed = true;
         }
         Ok(())
     }
@@ -122,7 +106,7 @@ fn wait(sockets: [(&TcpStream, &Direction, &Direction); 2]) -> io::Result<()> {
         events.set(PollFlags::OUT, !into.filled.is_empty());
         // Without events poll(2) still tells of a reset. Once both directions of a socket are shut
         // it would tell of that without end.
-        (!events.is_empty() || !into.closed).then_some((stream, events))
+        (!events.is_empty() || !into.ended).then_some((stream, events))
     });
     let mut polled: Vec<_> =
         watched.iter().flatten().map(|&(stream, events)| PollFd::new(stream, events)).collect();
