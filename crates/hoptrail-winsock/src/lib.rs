@@ -1,0 +1,1 @@
+//! The documented Winsock calls for redirect records, on Linux.
