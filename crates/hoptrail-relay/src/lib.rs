@@ -1,1 +1,8 @@
 //! The inspecting relay: accepts redirected connections, inspects, dials on, and copies the cheapest correct way.
+
+pub mod counters;
+pub mod inspect;
+pub mod ledger;
+pub mod rules;
+pub mod udp;
+pub mod upstream;
