@@ -1,5 +1,6 @@
 //! The inspecting relay: accepts redirected connections, inspects, dials on, and copies the cheapest correct way.
 
+pub mod config;
 pub mod counters;
 pub mod inspect;
 pub mod ledger;
