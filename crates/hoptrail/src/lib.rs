@@ -20,7 +20,6 @@
 //!
 //! Everything rests on socket options that any language can use: docs/abi.md.
 
-mod clock;
 mod context;
 mod dial;
 mod dialling;
@@ -32,7 +31,7 @@ mod redirect;
 mod relay;
 mod reset;
 mod sockaddr;
-mod sockopt;
+mod sys;
 mod trail;
 mod udp;
 
@@ -42,7 +41,9 @@ pub use error::{Error, ErrorKind, Operation, Result};
 pub use hoptrail_core::records::{BlobError, Exe, Provenance};
 pub use hoptrail_core::{Protocol, RedirectState};
 pub use listener::{Accepted, Connection, Incoming, Listener};
-pub use options::{Version, context, original_destination, records, set_records, version};
+pub use options::{
+    Version, context, context_bytes, original_destination, records, set_records, version,
+};
 pub use records::Records;
 pub use redirect::{PoolKey, Redirect};
 pub use relay::{Relayed, relay};

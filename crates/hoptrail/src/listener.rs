@@ -1,10 +1,9 @@
 //! Accepting: each connection comes with its redirect, and direct ones cannot be mistaken for it.
 
 use crate::error::{Error, Operation, Result};
-use crate::options::died;
 use crate::redirect::Redirect;
 use crate::reset::reset;
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use crate::sys::{accept_nonblocking, died, skips};
 use socket2::SockRef;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -156,30 +155,4 @@ fn ask(stream: TcpStream, peer: SocketAddr) -> Result<Option<Accepted>> {
             Err(error)
         }
     }
-}
-
-/// The standard library's accept would need one more system call to make the stream non-blocking.
-fn accept_nonblocking(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (stream, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-    let peer = peer.and_then(|peer: SocketAddrAny| SocketAddr::try_from(peer).ok());
-    let peer = peer.ok_or_else(|| io::Error::other("the peer has no IP address"))?;
-    Ok((stream.into(), peer))
-}
-
-/// accept(2): errors of the connection, not of the listener.
-fn skips(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::EINTR
-                | libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::EHOSTUNREACH
-                | libc::EHOSTDOWN
-                | libc::ENOPROTOOPT
-                | libc::ENONET
-        )
-    )
 }

@@ -2,13 +2,12 @@
 
 use crate::context::Context;
 use crate::dial::connect;
-use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::options::SelectedPeer;
+use crate::error::{Error, Operation, Result};
 use crate::records::Records;
 use crate::redirect::{PoolKey, Redirect};
+use crate::sys::Flows;
 use socket2::Type;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
-use std::os::fd::AsFd;
 
 /// A provider's UDP socket.
 ///
@@ -18,6 +17,7 @@ use std::os::fd::AsFd;
 #[derive(Debug)]
 pub struct UdpProxySocket {
     socket: UdpSocket,
+    flows: Flows,
 }
 
 /// A redirected flow.
@@ -33,7 +33,16 @@ impl UdpProxySocket {
     /// # Errors
     /// When none can be bound.
     pub fn bind(addr: impl ToSocketAddrs) -> Result<Self> {
-        UdpSocket::bind(addr).map(Self::from).map_err(Error::of(Operation::Listen))
+        UdpSocket::bind(addr).map_err(Error::of(Operation::Listen)).and_then(Self::from_std)
+    }
+
+    /// Takes a socket that is bound already.
+    ///
+    /// # Errors
+    /// On Windows, when the system cannot be told that flows' records are wanted.
+    pub fn from_std(socket: UdpSocket) -> Result<Self> {
+        let flows = Flows::of(&socket).map_err(Error::of(Operation::Listen))?;
+        Ok(Self { socket, flows })
     }
 
     /// The standard library's socket.
@@ -48,7 +57,7 @@ impl UdpProxySocket {
     /// When receiving fails.
     pub fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr)> {
         loop {
-            match self.socket.recv_from(buffer) {
+            match self.flows.recv_from(&self.socket, buffer) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 other => return other.map_err(Error::of(Operation::Receive)),
             }
@@ -70,18 +79,8 @@ impl UdpProxySocket {
     /// # Errors
     /// As [`records`](crate::records()).
     pub fn redirect_of(&self, peer: SocketAddr) -> Result<Option<UdpRedirect>> {
-        let _selected = SelectedPeer::new(self.socket.as_fd(), peer)?;
-        match Redirect::of(&self.socket) {
-            Ok(redirect) => Ok(redirect.map(|redirect| UdpRedirect { peer, redirect })),
-            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl From<UdpSocket> for UdpProxySocket {
-    fn from(socket: UdpSocket) -> Self {
-        Self { socket }
+        let redirect = self.flows.redirect_of(&self.socket, peer)?;
+        Ok(redirect.map(|redirect| UdpRedirect { peer, redirect }))
     }
 }
 
