@@ -28,6 +28,7 @@ pub struct Connection {
 /// What came in.
 #[derive(Debug)]
 #[must_use]
+#[expect(clippy::large_enum_variant, reason = "moved a few times; a box is an allocation for each")]
 pub enum Accepted {
     /// Redirected here.
     Redirected(Connection),
