@@ -5,24 +5,18 @@
 //! kernel knows who has handled the connection, and every other provider gets its turn exactly once.
 //!
 //! ```no_run
-//! use hoptrail::{Listener, relay};
-//!
-//! let listener = Listener::bind("127.0.0.1:15871")?;
-//! for connection in listener.incoming() {
-//!     let connection = connection?;
-//!     std::thread::spawn(move || match connection.redirect.dial() {
-//!         Ok(upstream) => relay(connection.stream, upstream).error.map_or(Ok(()), Err),
-//!         Err(_) => connection.refuse(),
-//!     });
-//! }
-//! # Ok::<(), hoptrail::Error>(())
+#![doc = include_str!("../examples/minimal_proxy.rs")]
 //! ```
+//!
+//! With the feature `tokio` the module `hoptrail::tokio` has the same for asynchronous proxies. A loop
+//! of its own can be built on [`Listener::try_accept`] and [`Redirect::start_dial`], which never wait.
 //!
 //! Everything rests on socket options that any language can use: docs/abi.md.
 
 mod context;
 mod dial;
 mod dialling;
+mod direction;
 mod error;
 mod listener;
 mod options;
@@ -32,6 +26,8 @@ mod relay;
 mod reset;
 mod sockaddr;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod trail;
 mod udp;
 

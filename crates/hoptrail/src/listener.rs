@@ -7,6 +7,7 @@ use crate::sys::{accept_nonblocking, died, skips};
 use socket2::SockRef;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 /// A provider's listening socket.
 #[derive(Debug)]
@@ -135,6 +136,25 @@ impl Iterator for Incoming<'_> {
 }
 
 impl Connection {
+    /// Dials the original destination and gives the application's stream and the destination's, for
+    /// [`relay`](crate::relay()). When it cannot be reached the application sees a reset at once.
+    ///
+    /// # Errors
+    /// As [`Redirect::dial`].
+    pub fn dial(self) -> Result<(TcpStream, TcpStream)> {
+        let dialled = self.redirect.dial();
+        self.with(dialled)
+    }
+
+    /// As [`dial`](Self::dial), for at most that long.
+    ///
+    /// # Errors
+    /// As [`Redirect::dial_timeout`].
+    pub fn dial_timeout(self, timeout: Duration) -> Result<(TcpStream, TcpStream)> {
+        let dialled = self.redirect.dial_timeout(timeout);
+        self.with(dialled)
+    }
+
     /// Closes it with a reset, so that the application sees a failure at once and not an empty
     /// answer: what to do when the destination cannot be reached.
     ///
@@ -142,6 +162,17 @@ impl Connection {
     /// As [`reset`](crate::reset()).
     pub fn refuse(self) -> Result<()> {
         reset(self.stream)
+    }
+
+    fn with(self, dialled: Result<TcpStream>) -> Result<(TcpStream, TcpStream)> {
+        match dialled {
+            Ok(upstream) => Ok((self.stream, upstream)),
+            Err(error) => {
+                // A failed reset is an ordinary close, and why dialling failed is what counts.
+                drop(self.refuse());
+                Err(error)
+            }
+        }
     }
 }
 

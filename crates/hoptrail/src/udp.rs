@@ -1,13 +1,14 @@
 //! UDP: one listening socket, one flow per peer.
 
 use crate::context::Context;
-use crate::dial::connect;
 use crate::error::{Error, Operation, Result};
 use crate::records::Records;
 use crate::redirect::{PoolKey, Redirect};
-use crate::sys::Flows;
-use socket2::Type;
+use crate::sys::{self, Flows};
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+
+#[cfg(doc)]
+use crate::ErrorKind;
 
 /// A provider's UDP socket.
 ///
@@ -80,11 +81,15 @@ impl UdpProxySocket {
     /// As [`records`](crate::records()).
     pub fn redirect_of(&self, peer: SocketAddr) -> Result<Option<UdpRedirect>> {
         let redirect = self.flows.redirect_of(&self.socket, peer)?;
-        Ok(redirect.map(|redirect| UdpRedirect { peer, redirect }))
+        Ok(redirect.map(|redirect| UdpRedirect::new(peer, redirect)))
     }
 }
 
 impl UdpRedirect {
+    pub(crate) const fn new(peer: SocketAddr, redirect: Redirect) -> Self {
+        Self { peer, redirect }
+    }
+
     /// The peer that names the flow: where replies go.
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {
@@ -118,10 +123,17 @@ impl UdpRedirect {
     /// A socket for this flow alone, connected to its destination, with the records set.
     ///
     /// # Errors
-    /// As [`Redirect::dial`].
+    /// As [`Redirect::dial`]. Windows carries the records of a flow with its first datagram only: there
+    /// it is [`ErrorKind::Unsupported`], and [`dial_with`](Self::dial_with) does it.
     pub fn dial(&self) -> Result<UdpSocket> {
-        let socket = self.redirect.upstream(Type::DGRAM)?;
-        connect(&socket, self.destination(), None)?;
-        Ok(socket.into())
+        sys::dial_flow(&self.redirect, None)
+    }
+
+    /// As [`dial`](Self::dial), and sends the flow's first datagram: the way that works on every system.
+    ///
+    /// # Errors
+    /// As [`dial`](Self::dial), and those of sending.
+    pub fn dial_with(&self, datagram: &[u8]) -> Result<UdpSocket> {
+        sys::dial_flow(&self.redirect, Some(datagram))
     }
 }

@@ -6,9 +6,9 @@ mod sockopt;
 mod udp;
 
 pub(crate) use clock::boot_time;
-pub(crate) use errno::{advice, died, kind_of, skips, syscall, under_way};
+pub(crate) use errno::{advice, died, kind_of, reset_error, skips, syscall, under_way};
 pub(crate) use std::os::fd::{AsFd as AsSock, BorrowedFd as BorrowedSock, OwnedFd as OwnedSock};
-pub(crate) use udp::Flows;
+pub(crate) use udp::{Flows, dial_flow};
 
 use crate::dial::Device;
 use crate::error::{Error, Operation, Result};

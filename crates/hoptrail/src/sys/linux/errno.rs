@@ -100,6 +100,11 @@ pub(crate) fn under_way(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
 }
 
+/// What a connection says that was reset.
+pub(crate) fn reset_error() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECONNRESET)
+}
+
 /// Sentences that name what this system has.
 pub(crate) mod advice {
     pub(crate) const NO_ENGINE: &str = "no Hoptrail engine acts on this socket's cgroup; start `hoptrail run` or \

@@ -1,10 +1,13 @@
 //! UDP: the kernel keeps the flows; which one a query means is said before it.
 
 use super::{AsSock, BorrowedSock, sockopt};
+use crate::dial::connect;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::redirect::Redirect;
 use crate::sockaddr;
 use hoptrail_core::abi::{REDIRECT_PEER, SOL_HOPTRAIL};
+use rustix::net::{RecvFlags, SocketAddrAny, recvfrom};
+use socket2::Type;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
@@ -15,7 +18,7 @@ pub(crate) struct Flows;
 impl Flows {
     /// Of a socket that is to receive redirected flows.
     #[expect(clippy::unnecessary_wraps, reason = "on other systems it must be switched on")]
-    pub(crate) const fn of(_: &UdpSocket) -> io::Result<Self> {
+    pub(crate) fn of(_: &impl AsSock) -> io::Result<Self> {
         Ok(Self)
     }
 
@@ -23,10 +26,13 @@ impl Flows {
     #[expect(clippy::unused_self, reason = "on other systems a flow's records come with it")]
     pub(crate) fn recv_from(
         &self,
-        socket: &UdpSocket,
+        socket: &impl AsSock,
         buffer: &mut [u8],
     ) -> io::Result<(usize, SocketAddr)> {
-        socket.recv_from(buffer)
+        // As std's: what does not fit is cut off, and the length is what was received.
+        let (n, _, peer) = recvfrom(socket, buffer, RecvFlags::empty())?;
+        let peer = peer.and_then(|peer: SocketAddrAny| SocketAddr::try_from(peer).ok());
+        Ok((n, peer.ok_or_else(|| io::Error::other("the peer has no IP address"))?))
     }
 
     /// The flow of a peer.
@@ -42,6 +48,17 @@ impl Flows {
             other => other,
         }
     }
+}
+
+/// A socket for a flow, with its records, on which `first` was sent.
+pub(crate) fn dial_flow(redirect: &Redirect, first: Option<&[u8]>) -> Result<UdpSocket> {
+    let to = redirect.destination();
+    let socket = redirect.upstream(Type::DGRAM)?;
+    connect(&socket, to, None)?;
+    if let Some(datagram) = first {
+        socket.send(datagram).map_err(Error::of(Operation::Send(to)))?;
+    }
+    Ok(socket.into())
 }
 
 /// Until dropped, this thread's options on the socket mean the flow of one peer.
