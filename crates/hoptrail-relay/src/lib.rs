@@ -4,6 +4,7 @@ pub mod config;
 pub mod counters;
 pub mod inspect;
 pub mod ledger;
+pub mod observe;
 pub mod rules;
 pub mod udp;
 pub mod upstream;
