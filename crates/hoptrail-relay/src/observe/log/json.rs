@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 /// One key.
 struct Key {
     name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the document is written from it"))]
     doc: &'static str,
     value: fn(&Ended, &mut Users) -> Value,
 }
