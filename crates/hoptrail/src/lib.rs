@@ -23,6 +23,7 @@
 mod clock;
 mod context;
 mod dial;
+mod dialling;
 mod error;
 mod listener;
 mod options;
@@ -36,6 +37,7 @@ mod trail;
 mod udp;
 
 pub use context::Context;
+pub use dialling::Dialling;
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use hoptrail_core::records::{BlobError, Exe, Provenance};
 pub use hoptrail_core::{Protocol, RedirectState};

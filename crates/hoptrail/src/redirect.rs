@@ -1,7 +1,8 @@
 //! What a proxy knows of one redirected connection, and the way on from it.
 
 use crate::context::Context;
-use crate::dial::{Device, connect, dialled, prepare};
+use crate::dial::{Device, connect, dialled, no_delay, prepare, start};
+use crate::dialling::Dialling;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::options::{context, original_destination, records};
 use crate::records::Records;
@@ -14,8 +15,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Redirect {
     records: Records,
-    // Boxed, since a listener hands redirects over by value.
-    context: Option<Box<Context>>,
+    context: Option<Context>,
     destination: SocketAddr,
     device: Option<Device>,
 }
@@ -51,11 +51,7 @@ impl Redirect {
     }
 
     pub(crate) fn new(records: Records, context: Option<Context>, to: SocketAddr) -> Self {
-        let device = records
-            .trail()
-            .ok()
-            .and_then(|trail| trail.device().map(|index| Device { index, netns: trail.netns() }));
-        let context = context.map(Box::new);
+        let device = records.device();
         Self { records, context, destination: dialled(to, device), device }
     }
 
@@ -67,8 +63,8 @@ impl Redirect {
 
     /// The context; nothing when the engine's layout is newer than this library.
     #[must_use]
-    pub fn context(&self) -> Option<&Context> {
-        self.context.as_deref()
+    pub const fn context(&self) -> Option<&Context> {
+        self.context.as_ref()
     }
 
     /// What the redirected connect had asked for.
@@ -111,6 +107,24 @@ impl Redirect {
         self.connect(to, Some(timeout))
     }
 
+    /// As [`dial`](Self::dial), for an event loop: does not wait for the answer.
+    ///
+    /// # Errors
+    /// When records are refused, and what the kernel says at once: [`ErrorKind::Blocked`], a full
+    /// table, no route. The rest comes from [`Dialling::finish`].
+    pub fn start_dial(&self) -> Result<Dialling> {
+        self.start_dial_to(self.destination)
+    }
+
+    /// As [`start_dial`](Self::start_dial), to another address.
+    ///
+    /// # Errors
+    /// As [`start_dial`](Self::start_dial).
+    pub fn start_dial_to(&self, to: SocketAddr) -> Result<Dialling> {
+        let to = dialled(to, self.device);
+        Ok(Dialling::new(start(to, &self.records, self.device)?, to))
+    }
+
     /// A TCP socket for `to` with records and device set, for an event loop that connects by itself.
     ///
     /// # Errors
@@ -140,8 +154,7 @@ impl Redirect {
     fn connect(&self, to: SocketAddr, timeout: Option<Duration>) -> Result<TcpStream> {
         let to = dialled(to, self.device);
         let socket = prepare(to, Type::STREAM, &self.records, self.device)?;
-        // A relay passes on whole messages; waiting for more would cost each of them 40 ms.
-        socket.set_tcp_nodelay(true).map_err(Error::of(Operation::OpenSocket))?;
+        no_delay(&socket)?;
         connect(&socket, to, timeout)?;
         Ok(socket.into())
     }

@@ -100,7 +100,7 @@ impl UdpRedirect {
 
     /// The context; nothing when the engine's layout is newer than this library.
     #[must_use]
-    pub fn context(&self) -> Option<&Context> {
+    pub const fn context(&self) -> Option<&Context> {
         self.redirect.context()
     }
 
