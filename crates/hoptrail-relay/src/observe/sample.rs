@@ -23,7 +23,12 @@ pub(crate) fn ledger(name: &str) -> Ledger {
         })),
         trail: Some(hoptrail::TrailId([1, 2])),
         hops: 2,
-        finding: Some(Box::new(Finding { protocol: AppProtocol::Tls, name: Some(name.into()) })),
+        finding: Some(Box::new(Finding {
+            name: Some(name.into()),
+            alpn: Some("h2,http/1.1".into()),
+            ech: true,
+            ..Finding::of(AppProtocol::Tls)
+        })),
         rule: Some(RuleId(3)),
         from_client: 517,
         from_upstream: 3_400_000,

@@ -2,6 +2,7 @@
 
 use super::log::Ended;
 use super::words;
+use crate::inspect::AppProtocol;
 use crate::ledger::Ledger;
 use std::array;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -23,7 +24,7 @@ pub(super) const BUCKETS: [Duration; 8] = [
 #[derive(Debug)]
 pub struct Tally {
     pub(super) ends: [[AtomicU64; words::ENDS.len()]; 2],
-    pub(super) protocols: [[AtomicU64; words::PROTOCOLS.len()]; 2],
+    pub(super) protocols: [[AtomicU64; AppProtocol::ALL.len()]; 2],
     pub(super) verdicts: [AtomicU64; words::VERDICTS.len()],
     pub(super) failures: [AtomicU64; words::STEPS.len()],
     /// The last is beyond all bounds.
@@ -62,7 +63,7 @@ impl Tally {
         let (ledger, end) = (&ended.ledger, ended.end);
         let transport = words::transport(ledger.transport);
         increment(&self.ends[transport][words::end(end)]);
-        increment(&self.protocols[transport][words::protocol(ledger.finding.as_deref())]);
+        increment(&self.protocols[transport][words::protocol(ledger) as usize]);
         increment(&self.verdicts[words::verdict(end)]);
         if let Some(cause) = words::cause(end) {
             increment(&self.failures[words::step(cause.step)]);
@@ -84,6 +85,12 @@ impl Tally {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.paused.load(Relaxed) > 0
+    }
+
+    /// How often accepting was paused.
+    #[must_use]
+    pub fn pauses(&self) -> u64 {
+        self.pauses.load(Relaxed)
     }
 
     /// The rules were read again, and were right or wrong.

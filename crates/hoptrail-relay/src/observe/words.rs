@@ -1,6 +1,6 @@
 //! The words for what a ledger says, as they stand in log lines and labels. They are never renamed.
 
-use crate::inspect::{AppProtocol, Finding};
+use crate::inspect::AppProtocol;
 use crate::ledger::{Cause, End, Ledger, Step, Transport};
 
 pub(super) const TRANSPORTS: [&str; 2] = ["tcp", "udp"];
@@ -16,10 +16,6 @@ pub(super) const ENDS: [&str; 9] = [
     "drained",
     "failed",
 ];
-
-/// The last is for connections at which nothing was looked.
-pub(super) const PROTOCOLS: [&str; 8] =
-    ["tls", "http1", "http2", "ssh", "dns", "quic", "unknown", "none"];
 
 pub(super) const VERDICTS: [&str; 2] = ["allowed", "denied"];
 
@@ -48,18 +44,9 @@ pub(super) const fn end(end: End) -> usize {
     }
 }
 
-/// The place in [`PROTOCOLS`] of what was found.
-pub(super) fn protocol(finding: Option<&Finding>) -> usize {
-    match finding.map(|finding| finding.protocol) {
-        Some(AppProtocol::Tls) => 0,
-        Some(AppProtocol::Http1) => 1,
-        Some(AppProtocol::Http2) => 2,
-        Some(AppProtocol::Ssh) => 3,
-        Some(AppProtocol::Dns) => 4,
-        Some(AppProtocol::Quic) => 5,
-        Some(AppProtocol::Unknown) => 6,
-        None => 7,
-    }
+/// What was recognised; unknown too where nothing was looked at.
+pub(super) fn protocol(ledger: &Ledger) -> AppProtocol {
+    ledger.finding.as_deref().map_or(AppProtocol::Unknown, |finding| finding.protocol)
 }
 
 /// The place in [`VERDICTS`] of what the rules said.
@@ -121,6 +108,7 @@ mod tests {
         assert!(ends.iter().all(|(e, word)| ENDS[end(*e)] == *word));
         let steps = [Step::Query, Step::Open, Step::Connect, Step::Handshake, Step::Copy];
         assert!(steps.iter().enumerate().all(|(i, s)| step(*s) == i));
+        assert!(AppProtocol::ALL.iter().enumerate().all(|(i, p)| *p as usize == i));
         assert_eq!(error(111).as_deref(), Some("Connection refused"));
         assert_eq!(error(0), None);
     }

@@ -2,6 +2,7 @@
 
 use super::Ended;
 use super::writer::Users;
+use crate::inspect::{AppProtocol, Finding};
 use crate::ledger::Application;
 use crate::observe::words;
 use serde_json::{Value, json};
@@ -54,13 +55,28 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "protocol",
-        doc: "what was recognised: `tls`, `http1`, `http2`, `ssh`, `dns`, `quic`, `unknown`, or `none` when nothing was looked at",
-        value: |e, _| words::PROTOCOLS[words::protocol(e.ledger.finding.as_deref())].into(),
+        doc: "what was recognised in the first bytes: `tls`, `http1`, `http2`, `ssh`, `dns`, `quic`, `smtp`, `ftp`, `pop3`, `imap`, `mysql`; else `unknown`",
+        value: |e, _| words::protocol(&e.ledger).name().into(),
     },
     Key {
         name: "name",
         doc: "the name that the client asked for: server name, host or question; `null` when it named none",
         value: |e, _| words::host(&e.ledger).into(),
+    },
+    Key {
+        name: "alpn",
+        doc: "TLS and QUIC: the protocols that the client offered, with commas between; else `null`",
+        value: |e, _| finding(e).and_then(|finding| finding.alpn.as_deref()).into(),
+    },
+    Key {
+        name: "ech",
+        doc: "TLS and QUIC: whether the client sent an Encrypted Client Hello, so that `name` need not be the server's; else `null`",
+        value: |e, _| finding(e).filter(|f| may_hide(f.protocol)).map(|f| f.ech).into(),
+    },
+    Key {
+        name: "method",
+        doc: "HTTP: the first request's method; else `null`",
+        value: |e, _| finding(e).and_then(|finding| finding.method).map(|m| m.name()).into(),
     },
     Key {
         name: "verdict",
@@ -122,6 +138,14 @@ pub(super) fn lost(time: std::time::SystemTime, count: u64) -> String {
     json!({ "time": time, "lines_lost": count }).to_string()
 }
 
+fn finding(ended: &Ended) -> Option<&Finding> {
+    ended.ledger.finding.as_deref()
+}
+
+fn may_hide(protocol: AppProtocol) -> bool {
+    matches!(protocol, AppProtocol::Tls | AppProtocol::Quic)
+}
+
 fn application(application: &Application, users: &mut Users) -> Value {
     json!({
         "pid": application.pid,
@@ -160,6 +184,9 @@ mod tests {
                 "hops": 2,
                 "protocol": "tls",
                 "name": "a\"\n.example",
+                "alpn": "h2,http/1.1",
+                "ech": true,
+                "method": null,
                 "verdict": "allowed",
                 "rule": 3,
                 "from_client_bytes": 517,
@@ -174,7 +201,8 @@ mod tests {
         let cause = Cause { step: Step::Handshake, errno: 0 };
         let said = parsed(&ended(bare(), End::Failed(cause)));
         assert_eq!((&said["application"], &said["trail"]), (&Value::Null, &Value::Null));
-        assert_eq!((&said["protocol"], &said["name"]), (&json!("none"), &Value::Null));
+        assert_eq!((&said["protocol"], &said["name"]), (&json!("unknown"), &Value::Null));
+        assert_eq!((&said["ech"], &said["alpn"]), (&Value::Null, &Value::Null));
         assert_eq!((&said["step"], &said["errno"]), (&json!("handshake"), &Value::Null));
         assert_eq!(said.as_object().unwrap().len(), KEYS.len());
     }

@@ -7,8 +7,8 @@ mod writer;
 pub use text::line as text_line;
 pub use writer::{Log, Sink, Users};
 
+use crate::clock;
 use crate::ledger::{End, Ledger};
-use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, SystemTime};
 
 /// A connection or flow that has ended.
@@ -27,9 +27,7 @@ pub struct Ended {
 impl Ended {
     /// It ends now.
     pub(super) fn now(ledger: &Ledger, end: End) -> Self {
-        let now = clock_gettime(ClockId::Monotonic);
-        let now = Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec as u32);
-        let lasted = now.saturating_sub(Duration::from_nanos(ledger.opened_ns));
+        let lasted = Duration::from_nanos(clock::now().saturating_sub(ledger.opened_ns));
         Self { ledger: ledger.clone(), end, time: SystemTime::now(), lasted }
     }
 }

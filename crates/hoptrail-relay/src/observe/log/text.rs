@@ -58,10 +58,9 @@ fn program(application: &Application) -> String {
 }
 
 fn what(ledger: &Ledger) -> String {
-    let protocol = match ledger.finding.as_deref() {
-        Some(finding) if finding.protocol == AppProtocol::Unknown => "?",
-        None => "-",
-        found => words::PROTOCOLS[words::protocol(found)],
+    let protocol = match words::protocol(ledger) {
+        AppProtocol::Unknown => "-",
+        known => known.name(),
     };
     match words::host(ledger) {
         Some(name) => format!("{protocol} {}", safe(name)),

@@ -2,6 +2,7 @@
 
 use super::exposition::{Kind, Metric};
 use super::process;
+use crate::inspect::AppProtocol;
 use crate::observe::{tally, words};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
@@ -72,7 +73,8 @@ pub(super) const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         doc: "Connections and flows that ended, by transport and what was recognised in them.",
         write: |m, out| {
-            both(out, &m.observation.tally.protocols, ("protocol", &words::PROTOCOLS));
+            let names = AppProtocol::ALL.map(AppProtocol::name);
+            both(out, &m.observation.tally.protocols, ("protocol", &names));
         },
     },
     Metric {

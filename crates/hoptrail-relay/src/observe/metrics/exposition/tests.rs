@@ -70,7 +70,7 @@ fn what_happened_is_what_is_read() {
         ("hoptrail_relay_ended_total{transport=\"udp\",end=\"unreachable\"}", 1.0),
         ("hoptrail_relay_ended_total{transport=\"udp\",end=\"closed\"}", 0.0),
         ("hoptrail_relay_recognised_total{transport=\"tcp\",protocol=\"tls\"}", 1.0),
-        ("hoptrail_relay_recognised_total{transport=\"udp\",protocol=\"none\"}", 1.0),
+        ("hoptrail_relay_recognised_total{transport=\"udp\",protocol=\"unknown\"}", 1.0),
         ("hoptrail_relay_verdicts_total{verdict=\"denied\"}", 1.0),
         ("hoptrail_relay_failures_total{step=\"connect\"}", 1.0),
         ("hoptrail_relay_hops_total", 2.0),
