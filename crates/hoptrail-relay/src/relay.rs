@@ -106,6 +106,12 @@ impl Relay {
         Ok(ended)
     }
 
+    /// Workers that have not ended: all of them before [`drain`](Self::drain), unless one has failed.
+    #[must_use]
+    pub fn working(&self) -> usize {
+        self.workers.iter().filter(|worker| !worker.is_finished()).count()
+    }
+
     fn start_worker(&mut self, n: usize) -> io::Result<()> {
         let counters = Arc::new(Counters::default());
         let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(&counters))?;
