@@ -15,6 +15,7 @@ pub mod rules;
 mod session;
 mod shared;
 mod sockets;
+mod spin;
 pub mod tap;
 pub mod udp;
 pub mod upstream;
