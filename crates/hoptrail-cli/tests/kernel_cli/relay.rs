@@ -56,8 +56,8 @@ pub(crate) fn two_relays_inspect_one_connection_and_tell_the_same() {
     let [line] = told.as_slice() else { panic!("one line: {said}") };
     assert!(line.contains(" → 192.0.2.10:80 ") && line.ends_with(" hop 1  closed"), "{line}");
     for provider in ["acme", "beta"] {
-        let last = of(&said, provider).pop().unwrap();
-        assert!(last.starts_with("hoptrail: stopped"), "{said}");
+        let stopped = |line: &&str| line.starts_with("hoptrail: stopped");
+        assert!(of(&said, provider).iter().any(stopped), "{said}");
         assert!(!said.contains("warning"), "an engine acts on them: {said}");
     }
 }
