@@ -166,11 +166,14 @@ impl Telling {
         if ended.reset > 0 {
             self.above(|| output::stderr(&self.reset(ended.reset)));
         }
-        self.say(&format!(
-            "stopped: {} finished, {} reset",
-            connections(ended.finished),
-            ended.reset
-        ));
+        match ended.finished + ended.reset {
+            0 => self.say("stopped"),
+            _ => self.say(&format!(
+                "stopped: {} finished, {} reset",
+                connections(ended.finished),
+                ended.reset
+            )),
+        }
     }
 
     /// Who was reset.

@@ -64,7 +64,9 @@ impl Tally {
         let transport = words::transport(ledger.transport);
         increment(&self.ends[transport][words::end(end)]);
         increment(&self.protocols[transport][words::protocol(ledger) as usize]);
-        increment(&self.verdicts[words::verdict(end)]);
+        if let Some(verdict) = words::verdict(end) {
+            increment(&self.verdicts[verdict]);
+        }
         if let Some(cause) = words::cause(end) {
             increment(&self.failures[words::step(cause.step)]);
         }

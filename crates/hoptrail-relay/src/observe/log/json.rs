@@ -40,8 +40,8 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "destination",
-        doc: "where it was dialled to: what the redirected connect asked for",
-        value: |e, _| e.ledger.destination.to_string().into(),
+        doc: "where it was dialled to: what the redirected connect asked for; `null` when that could not be known",
+        value: |e, _| words::destination(&e.ledger).map(|to| to.to_string()).into(),
     },
     Key {
         name: "trail",
@@ -80,8 +80,8 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "verdict",
-        doc: "`allowed` or `denied`",
-        value: |e, _| words::VERDICTS[words::verdict(e.end)].into(),
+        doc: "`allowed` or `denied`; `null` where the rules were not asked, because there was nowhere to dial",
+        value: |e, _| words::verdict(e.end).map(|verdict| words::VERDICTS[verdict]).into(),
     },
     Key {
         name: "rule",
