@@ -221,13 +221,14 @@ impl Session {
         self.greet(desk)?;
         let down = self.pump(Side::Upstream, desk)?;
         let up = self.pump(Side::Client, desk)?;
-        if self.up.shut && self.down.shut {
-            return Err(End::Closed);
+        let next = sooner(up, down);
+        match self.broken {
+            // There is more that can be passed on at once.
+            Some(_) if next == Next::Again => Ok(next),
+            Some((side, _)) => Err(reset_by(side)),
+            None if self.up.shut && self.down.shut => Err(End::Closed),
+            None => Ok(next),
         }
-        if let Some((side, _)) = self.broken {
-            return Err(reset_by(side));
-        }
-        Ok(sooner(up, down))
     }
 
     /// Moves one direction's bytes as far as they go now.
@@ -249,6 +250,7 @@ impl Session {
             tap: self.taps.as_deref_mut().map(|taps| &mut *taps[from.index()]),
             allowance: granted,
             last: other.shut,
+            failed: self.broken.filter(|(side, _)| *side == from).map(|(_, errno)| errno),
         };
         let turn = way.pump(desk.tools, &mut ends);
         let left = ends.allowance;
@@ -272,18 +274,30 @@ impl Session {
 
     /// Whether a direction is open.
     fn flows(&self, from: Side) -> bool {
-        matches!(self.stage, Stage::Open) && (self.looked || from == Side::Upstream)
+        matches!(self.stage, Stage::Open)
+            && (self.looked || from == Side::Upstream)
+            && self.broken.is_none_or(|(side, _)| side == from)
     }
 
-    /// A socket failed. What the other direction has brought already is still delivered, as it would
-    /// be without a relay; then both are reset.
+    /// A socket failed. What the failed side has sent before is still delivered as far as nobody must
+    /// be waited for, as it would be without a relay; then both are reset.
     fn break_off(&mut self, from: Side, broken: Broken) -> Result<Next, End> {
         let side = if broken.source { from } else { from.other() };
-        if broken.source || self.broken.is_some() {
-            return Err(reset_by(side));
+        let (first, _) = *self.broken.get_or_insert((side, broken.errno));
+        if broken.source {
+            return Err(reset_by(first));
         }
-        self.broken = Some((side, broken.errno));
-        Ok(Next::Wait)
+        let last_words = self.way(from.other());
+        (last_words.readable, last_words.announced) = (true, true);
+        Ok(Next::Again)
+    }
+
+    /// The direction from that side.
+    fn way(&mut self, from: Side) -> &mut Way {
+        match from {
+            Side::Client => &mut self.up,
+            Side::Upstream => &mut self.down,
+        }
     }
 }
 

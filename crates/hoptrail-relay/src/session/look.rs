@@ -16,9 +16,7 @@ impl Session {
         while self.up.readable && !self.up.ended && self.up.held().len() < inspect::LIMIT {
             let before = self.up.held().len();
             let gathered = self.up.gather(self.client.as_fd(), desk.tools, inspect::LIMIT);
-            if let Err(Broken { .. }) = gathered {
-                return Err(End::ClientReset);
-            }
+            self.note_broken(Side::Client, gathered);
             if self.up.held().len() == before {
                 break;
             }
@@ -75,7 +73,7 @@ impl Session {
         let Some(upstream) = &self.upstream else { return Ok(()) };
         if self.down.held().is_empty() {
             let gathered = self.down.gather(upstream.as_fd(), desk.tools, inspect::LIMIT);
-            gathered.map_err(|_| End::UpstreamReset)?;
+            self.note_broken(Side::Upstream, gathered);
         }
         if !self.down.held().is_empty() {
             self.greeted = true;
@@ -84,6 +82,14 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A source that has failed has also ended; what it has sent before is still of use.
+    fn note_broken(&mut self, side: Side, gathered: Result<(), Broken>) {
+        if let Err(broken) = gathered {
+            self.broken.get_or_insert((side, broken.errno));
+            self.way(side).ended = true;
+        }
     }
 
     /// An unknown protocol is not worth its memory, and does not replace what a greeting has told.
