@@ -161,15 +161,20 @@ impl Session {
 
     /// Does all that can be done without waiting.
     pub(crate) fn advance(&mut self, desk: &mut Desk<'_>) -> Next {
-        let before = self.up.bytes + self.down.bytes;
+        let before = self.progress();
         let (from_client, from_upstream) = (self.up.bytes, self.down.bytes);
         let next = self.step(desk).unwrap_or_else(Next::End);
         Counters::add(&desk.counters.from_client, self.up.bytes - from_client);
         Counters::add(&desk.counters.from_upstream, self.down.bytes - from_upstream);
-        if self.up.bytes + self.down.bytes != before {
+        if self.progress() != before {
             self.touched = desk.now;
         }
         next
+    }
+
+    /// What changes when anything moves: bytes, or an end.
+    fn progress(&self) -> (u64, u64, bool, bool) {
+        (self.up.bytes, self.down.bytes, self.up.ended, self.down.ended)
     }
 
     /// Whether it has waited for too long.

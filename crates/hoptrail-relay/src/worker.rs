@@ -17,6 +17,7 @@ use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub(crate) struct Worker {
     /// Throttled ones, and when they may go on.
     later: BinaryHeap<Reverse<(u64, usize)>>,
     accepting: Accepting,
+    /// An accepted connection for whose upstream there was no descriptor.
+    waiting: Option<(OwnedFd, SocketAddr)>,
     next_sweep: u64,
     now: u64,
     ended: Ended,
@@ -96,6 +99,7 @@ impl Worker {
             queue: VecDeque::new(),
             later: BinaryHeap::new(),
             accepting: Accepting::Yes,
+            waiting: None,
             next_sweep: 0,
             now: clock::now(),
             ended: Ended::default(),
