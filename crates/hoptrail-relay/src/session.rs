@@ -205,6 +205,7 @@ impl Session {
         }
         self.ledger.from_client = self.up.bytes;
         self.ledger.from_upstream = self.down.bytes;
+        self.ledger.watched = self.taps.and_then(|taps| taps.iter().find_map(|tap| tap.seen()));
         self.ledger
     }
 
