@@ -23,6 +23,11 @@ impl Counters {
         counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
     }
 
+    /// Says what it is now.
+    pub(crate) fn set(counter: &AtomicU64, to: u64) {
+        counter.store(to, Relaxed);
+    }
+
     /// Takes away likewise.
     pub(crate) fn sub(counter: &AtomicU64, by: u64) {
         counter.store(counter.load(Relaxed).wrapping_sub(by), Relaxed);

@@ -91,6 +91,12 @@ pub struct Cause {
     pub errno: i32,
 }
 
+impl Cause {
+    pub(crate) fn of(step: Step, errno: rustix::io::Errno) -> Self {
+        Self { step, errno: errno.raw_os_error() }
+    }
+}
+
 /// Steps of a connection's life that can fail.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
