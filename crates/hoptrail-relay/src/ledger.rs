@@ -95,6 +95,11 @@ impl Cause {
     pub(crate) fn of(step: Step, errno: rustix::io::Errno) -> Self {
         Self { step, errno: errno.raw_os_error() }
     }
+
+    /// What the library could not do, which may be no system call's failure.
+    pub(crate) fn of_library(step: Step, error: &hoptrail::Error) -> Self {
+        Self { step, errno: error.errno().unwrap_or(0) }
+    }
 }
 
 /// Steps of a connection's life that can fail.

@@ -22,5 +22,5 @@ pub mod upstream;
 mod way;
 mod worker;
 
-pub use relay::{Relay, StartError};
+pub use relay::{Parts, Relay, StartError};
 pub use worker::Ended;

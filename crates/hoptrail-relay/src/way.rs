@@ -74,6 +74,8 @@ pub(crate) struct Ends<'a> {
     pub(crate) allowance: u64,
     /// Whether the target would be closed at once after its end: then it need not be told.
     pub(crate) last: bool,
+    /// The source has failed, and reading no longer tells: what looks like its end is none.
+    pub(crate) failed: Option<Errno>,
 }
 
 /// What became of a turn.
@@ -173,6 +175,9 @@ impl Way {
                 return Ok(Turn::Waits);
             }
             if self.ended {
+                if let Some(errno) = ends.failed {
+                    return Err(source(errno));
+                }
                 self.pass_on_end(ends)?;
                 return Ok(Turn::Waits);
             }

@@ -19,6 +19,7 @@ use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub(crate) struct Worker {
     later: BinaryHeap<Reverse<(u64, usize)>>,
     accepting: Accepting,
     spin: Spin,
+    /// An accepted connection for whose upstream there was no descriptor.
+    waiting: Option<(OwnedFd, SocketAddr)>,
     next_sweep: u64,
     now: u64,
     ended: Ended,
@@ -100,6 +103,7 @@ impl Worker {
             later: BinaryHeap::new(),
             accepting: Accepting::Yes,
             spin: Spin::default(),
+            waiting: None,
             next_sweep: 0,
             now: clock::now(),
             ended: Ended::default(),

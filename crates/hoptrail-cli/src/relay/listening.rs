@@ -6,7 +6,7 @@ use hoptrail::ErrorKind;
 use hoptrail_relay::config::Config;
 use hoptrail_relay::ledger::Observer;
 use hoptrail_relay::upstream::Upstream;
-use hoptrail_relay::{Relay, StartError};
+use hoptrail_relay::{Parts, Relay, StartError};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind as Io};
@@ -45,7 +45,8 @@ pub(super) fn metrics(config: &Config) -> Result<Option<TcpListener>, Failure> {
 pub(super) fn relay(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Relay, Failure> {
     let upstream = upstream(&settings.config)?;
     let rules = Arc::clone(&settings.rules);
-    Relay::start(settings.config.clone(), upstream, rules, observer).map_err(|error| match error {
+    let parts = Parts { upstream, rules, observer, taps: None };
+    Relay::start(settings.config.clone(), parts).map_err(|error| match error {
         StartError::Listen(at, error) => cannot("listen", at, &error),
         StartError::Worker(error) => Failure::os("cannot start the relay", error),
     })
