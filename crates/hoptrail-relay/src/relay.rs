@@ -6,6 +6,7 @@ use crate::ledger::Observer;
 use crate::listen;
 use crate::rules::Rules;
 use crate::shared::{Places, Shared};
+use crate::tap::Taps;
 use crate::upstream::Upstream;
 use crate::worker::{Ended, Worker};
 use rustix::process::{Resource, getrlimit};
@@ -26,6 +27,18 @@ pub struct Relay {
     addresses: Vec<SocketAddr>,
 }
 
+/// What a relay works with besides its settings.
+pub struct Parts {
+    /// How destinations are reached.
+    pub upstream: Upstream,
+    /// The rules at the beginning.
+    pub rules: Arc<Rules>,
+    /// Who is told of connections.
+    pub observer: Arc<dyn Observer>,
+    /// Who sees all their bytes; nothing: bulk data never enter user space.
+    pub taps: Option<Arc<dyn Taps>>,
+}
+
 /// Why a relay could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -38,16 +51,11 @@ pub enum StartError {
 }
 
 impl Relay {
-    /// Listens and starts the workers. `upstream` is how destinations are reached.
+    /// Listens and starts the workers.
     ///
     /// # Errors
     /// When an address cannot be listened at, or a thread cannot be started.
-    pub fn start(
-        config: Config,
-        upstream: Upstream,
-        rules: Arc<Rules>,
-        observer: Arc<dyn Observer>,
-    ) -> Result<Self, StartError> {
+    pub fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
         let wanted = if config.transports.tcp { &*config.listen } else { &[] };
         let listeners = wanted
             .iter()
@@ -57,7 +65,7 @@ impl Relay {
         let listeners = listeners.into_iter().map(|(listener, _)| listener).collect();
         let workers = config.workers().get();
         let places = Places::new(places(&config, workers));
-        let shared = Shared::new(config, upstream, listeners, rules, observer, places)?;
+        let shared = Shared::new(config, parts, listeners, places)?;
         let mut relay =
             Self { shared: Arc::new(shared), counters: Vec::new(), workers: Vec::new(), addresses };
         for n in 0..workers {
@@ -104,6 +112,12 @@ impl Relay {
             ended += worker.join().map_err(|_| io::Error::other("a worker has panicked"))??;
         }
         Ok(ended)
+    }
+
+    /// Workers that have not ended: all of them before [`drain`](Self::drain), unless one has failed.
+    #[must_use]
+    pub fn working(&self) -> usize {
+        self.workers.iter().filter(|worker| !worker.is_finished()).count()
     }
 
     fn start_worker(&mut self, n: usize) -> io::Result<()> {

@@ -7,6 +7,8 @@ mod dialling;
 mod look;
 mod refusing;
 
+pub(crate) use look::Curiosity;
+
 use crate::counters::Counters;
 use crate::ledger::{Cause, End, Ledger, Step};
 use crate::rules::Rules;
@@ -38,9 +40,9 @@ pub(crate) struct Session {
     /// Gone once the connection is denied.
     upstream: Option<OwnedFd>,
     stage: Stage,
-    /// The client's first bytes were looked at, and may go.
-    looked: bool,
-    /// The upstream's too, or the client spoke first.
+    /// What its first bytes are wanted for.
+    curiosity: Curiosity,
+    /// The upstream's first bytes were looked at, or nobody wants to see them.
     greeted: bool,
     /// A place in the worker's queue is taken.
     pub(crate) queued: bool,
@@ -53,12 +55,9 @@ pub(crate) struct Session {
     touched: u64,
     /// Of each direction, when throttled.
     pace: Option<Box<[Bucket; 2]>>,
-    taps: Option<Box<Taps>>,
+    taps: Option<Box<[Box<dyn Tap>; 2]>>,
     pub(crate) ledger: Ledger,
 }
-
-/// Who sees each direction's bytes.
-pub(crate) type Taps = [Box<dyn Tap>; 2];
 
 enum Stage {
     /// The connect is under way.
@@ -102,20 +101,19 @@ pub(crate) struct Desk<'a> {
 }
 
 impl Session {
-    /// `looked`: nobody wants to see the first bytes.
     pub(crate) fn new(
         client: OwnedFd,
         upstream: OwnedFd,
         ledger: Ledger,
-        looked: bool,
-        taps: Option<Box<Taps>>,
+        curiosity: Curiosity,
+        taps: Option<Box<[Box<dyn Tap>; 2]>>,
     ) -> Self {
         let touched = ledger.opened_ns;
         Self {
             client,
             upstream: Some(upstream),
             stage: Stage::Dialling,
-            looked,
+            curiosity,
             greeted: false,
             queued: false,
             later: 0,
@@ -192,7 +190,7 @@ impl Session {
 
     /// Whether its waiting is measured in seconds and not in minutes.
     pub(crate) fn is_young(&self) -> bool {
-        !matches!(self.stage, Stage::Open) || !self.looked
+        !matches!(self.stage, Stage::Open) || matches!(self.curiosity, Curiosity::Rule)
     }
 
     /// Closes both sockets as `end` demands, and gives the ledger for the last word.
@@ -224,9 +222,12 @@ impl Session {
             return self.refusing(desk);
         }
         self.greet(desk)?;
+        if matches!(self.stage, Stage::Refusing) {
+            return self.refusing(desk);
+        }
         let down = self.pump(Side::Upstream, desk)?;
         let up = self.pump(Side::Client, desk)?;
-        let next = sooner(up, down);
+        let next = sooner(sooner(up, down), self.lose_patience(desk)?);
         match self.broken {
             // There is more that can be passed on at once.
             Some(_) if next == Next::Again => Ok(next),
@@ -248,7 +249,13 @@ impl Session {
             Side::Upstream => (&mut self.down, &self.up, upstream, client),
         };
         let mut bucket = self.pace.as_deref_mut().map(|pace| &mut pace[from.index()]);
-        let granted = bucket.as_deref_mut().map_or(u64::MAX, |b| b.take(u64::MAX, desk.now));
+        let mut granted = bucket.as_deref_mut().map_or(u64::MAX, |b| b.take(u64::MAX, desk.now));
+        let looking = from == Side::Client && !matches!(self.curiosity, Curiosity::None);
+        if looking {
+            // Only what was looked at passes; the next look comes at once.
+            bucket = None;
+            granted = 0;
+        }
         let mut ends = Ends {
             source,
             target,
@@ -271,6 +278,8 @@ impl Session {
     fn after(&mut self, from: Side, turn: Result<Turn, Broken>) -> Result<Next, End> {
         match turn {
             Ok(Turn::Waits) => Ok(Next::Wait),
+            // Without a bucket it waits for the next look.
+            Ok(Turn::Throttled) if !self.up.readable => Ok(Next::Wait),
             Ok(Turn::Unfinished | Turn::Throttled) => Ok(Next::Again),
             Ok(Turn::Denied) => Err(End::Denied),
             Err(broken) => self.break_off(from, broken),
@@ -279,8 +288,7 @@ impl Session {
 
     /// Whether a direction is open.
     fn flows(&self, from: Side) -> bool {
-        matches!(self.stage, Stage::Open)
-            && (self.looked || from == Side::Upstream)
+        matches!((&self.stage, &self.curiosity), (Stage::Open, Curiosity::None | Curiosity::Log(_)))
             && self.broken.is_none_or(|(side, _)| side == from)
     }
 

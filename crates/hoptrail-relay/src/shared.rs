@@ -3,7 +3,9 @@
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::ledger::Observer;
+use crate::relay::Parts;
 use crate::rules::Rules;
+use crate::tap::Taps;
 use crate::upstream::Upstream;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,6 +18,7 @@ pub(crate) struct Shared {
     pub(crate) listeners: Vec<OwnedFd>,
     pub(crate) drain: Drain,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) taps: Option<Arc<dyn Taps>>,
     pub(crate) places: Places,
     rules: Mutex<Arc<Rules>>,
     /// Counts the rules that were put in force, so that workers need the lock only for new ones.
@@ -39,20 +42,19 @@ pub(crate) struct CurrentRules {
 impl Shared {
     pub(crate) fn new(
         config: Config,
-        upstream: Upstream,
+        parts: Parts,
         listeners: Vec<OwnedFd>,
-        rules: Arc<Rules>,
-        observer: Arc<dyn Observer>,
         places: Places,
     ) -> std::io::Result<Self> {
         Ok(Self {
             config,
-            upstream,
+            upstream: parts.upstream,
             listeners,
             drain: Drain::new()?,
-            observer,
+            observer: parts.observer,
+            taps: parts.taps,
             places,
-            rules: Mutex::new(rules),
+            rules: Mutex::new(parts.rules),
             rules_version: AtomicU64::new(0),
             paused: AtomicBool::new(false),
         })

@@ -60,6 +60,8 @@ pub(crate) struct Way {
 pub(crate) struct Tools {
     pub(crate) buffer: Box<[u8]>,
     pub(crate) pipes: Pipes,
+    /// Some direction has moved bulk data since this was last asked.
+    pub(crate) bulk: bool,
 }
 
 /// The sockets of a direction, and what limits it this time.
@@ -106,7 +108,7 @@ enum Go {
 
 impl Tools {
     pub(crate) fn new() -> Self {
-        Self { buffer: vec![0; BUFFER].into(), pipes: Pipes::default() }
+        Self { buffer: vec![0; BUFFER].into(), pipes: Pipes::default(), bulk: false }
     }
 }
 
@@ -278,6 +280,7 @@ impl Way {
 
     /// One splice into the pipe; the next flush empties it.
     fn bulk(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Go, Broken> {
+        tools.bulk = true;
         if self.pipe.is_none() {
             self.pipe = tools.pipes.take();
         }

@@ -8,11 +8,13 @@ use crate::ledger::{End, Ledger};
 use crate::origin::Applications;
 use crate::session::{Desk, Limits, Next, Session, Side};
 use crate::shared::{CurrentRules, Shared};
+use crate::spin::Spin;
 use crate::way::Tools;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
+use rustix::thread::sched_yield;
 use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -51,6 +53,7 @@ pub(crate) struct Worker {
     accepting: Accepting,
     /// An accepted connection for whose upstream there was no descriptor.
     waiting: Option<(OwnedFd, SocketAddr)>,
+    spin: Spin,
     next_sweep: u64,
     now: u64,
     ended: Ended,
@@ -100,6 +103,7 @@ impl Worker {
             later: BinaryHeap::new(),
             accepting: Accepting::Yes,
             waiting: None,
+            spin: Spin::default(),
             next_sweep: 0,
             now: clock::now(),
             ended: Ended::default(),
@@ -113,11 +117,7 @@ impl Worker {
         let mut events = Vec::with_capacity(EVENTS);
         while self.accepting != Accepting::Over || !self.sessions.is_empty() {
             events.clear();
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), self.timeout().as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            self.now = clock::now();
+            self.wait(&mut events)?;
             for event in &events {
                 self.take(event);
             }
@@ -126,6 +126,43 @@ impl Worker {
             self.sweep();
         }
         Ok(self.ended)
+    }
+
+    /// Waits for events, or until there is something else to do.
+    fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+        let timeout = self.timeout();
+        let idle = self.queue.is_empty();
+        let since = clock::now();
+        if idle && self.look_again(since, events)? {
+            self.spin.waited(self.now - since);
+            return Ok(());
+        }
+        self.poll(events, timeout.as_ref())?;
+        if idle {
+            self.spin.waited(self.now - since);
+        }
+        Ok(())
+    }
+
+    /// Looks for events for a moment, without sleeping. Others on this CPU go first.
+    fn look_again(&mut self, since: u64, events: &mut Vec<Event>) -> io::Result<bool> {
+        while self.spin.budget() > self.now.saturating_sub(since) || self.now < since {
+            self.poll(events, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+            if !events.is_empty() {
+                return Ok(true);
+            }
+            sched_yield();
+        }
+        Ok(false)
+    }
+
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<&Timespec>) -> io::Result<()> {
+        match epoll::wait(&self.epoll, spare_capacity(events), timeout) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.now = clock::now();
+        Ok(())
     }
 
     fn take(&mut self, event: &Event) {
@@ -178,6 +215,10 @@ impl Worker {
             }
         }
         Counters::set(&self.counters.pipes, self.tools.pipes.lent() as u64);
+        if self.tools.bulk {
+            self.tools.bulk = false;
+            self.spin.stop();
+        }
     }
 
     fn end(&mut self, slot: usize, end: End) {

@@ -1,13 +1,11 @@
 //! The redirect context: what the provider's side of the kernel tells this proxy about one connection.
 
-use crate::clock::{after_boot, boot_time};
-use crate::trail::{Handle, Process};
+use crate::sys::{self, boot_time};
+use crate::trail::{Handle, Process, after_boot};
 use hoptrail_core::Protocol;
 use hoptrail_core::context::{Context as Layout, ContextHeader};
 use hoptrail_core::records::Provenance;
-use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// The context of the hop that delivered a connection.
@@ -83,8 +81,7 @@ impl Context {
     /// tell. A path over 256 bytes has lost its beginning and does not start with `/`.
     #[must_use]
     pub fn exe_path(&self) -> Option<&Path> {
-        let path = self.layout().path;
-        (!path.is_empty()).then(|| Path::new(OsStr::from_bytes(path)))
+        sys::path(self.layout().path)
     }
 
     /// The bytes that the provider's configuration adds.

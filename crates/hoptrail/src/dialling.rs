@@ -3,7 +3,6 @@
 use crate::error::{Error, Operation, Result};
 use socket2::Socket;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// A connect under way on a non-blocking socket that carries the records:
 /// [`Redirect::start_dial`](crate::Redirect::start_dial).
@@ -49,20 +48,50 @@ impl Dialling {
     }
 }
 
-impl AsFd for Dialling {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+#[cfg(unix)]
+mod fd {
+    use super::Dialling;
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+    impl AsFd for Dialling {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+    }
+
+    impl AsRawFd for Dialling {
+        fn as_raw_fd(&self) -> RawFd {
+            self.socket.as_raw_fd()
+        }
+    }
+
+    impl From<Dialling> for OwnedFd {
+        fn from(dialling: Dialling) -> Self {
+            dialling.socket.into()
+        }
     }
 }
 
-impl AsRawFd for Dialling {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-}
+#[cfg(windows)]
+mod socket {
+    use super::Dialling;
+    use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, OwnedSocket, RawSocket};
 
-impl From<Dialling> for OwnedFd {
-    fn from(dialling: Dialling) -> Self {
-        dialling.socket.into()
+    impl AsSocket for Dialling {
+        fn as_socket(&self) -> BorrowedSocket<'_> {
+            self.socket.as_socket()
+        }
+    }
+
+    impl AsRawSocket for Dialling {
+        fn as_raw_socket(&self) -> RawSocket {
+            self.socket.as_raw_socket()
+        }
+    }
+
+    impl From<Dialling> for OwnedSocket {
+        fn from(dialling: Dialling) -> Self {
+            dialling.socket.into()
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Accepting: each connection comes with its redirect, and direct ones cannot be mistaken for it.
 
 use crate::error::{Error, Operation, Result};
-use crate::options::died;
 use crate::redirect::Redirect;
 use crate::reset::reset;
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use crate::sys::{accept_nonblocking, died, skips};
 use socket2::SockRef;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 /// A provider's listening socket.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub struct Connection {
 /// What came in.
 #[derive(Debug)]
 #[must_use]
+#[expect(clippy::large_enum_variant, reason = "moved a few times; a box is an allocation for each")]
 pub enum Accepted {
     /// Redirected here.
     Redirected(Connection),
@@ -135,6 +136,25 @@ impl Iterator for Incoming<'_> {
 }
 
 impl Connection {
+    /// Dials the original destination and gives the application's stream and the destination's, for
+    /// [`relay`](crate::relay()). When it cannot be reached the application sees a reset at once.
+    ///
+    /// # Errors
+    /// As [`Redirect::dial`].
+    pub fn dial(self) -> Result<(TcpStream, TcpStream)> {
+        let dialled = self.redirect.dial();
+        self.with(dialled)
+    }
+
+    /// As [`dial`](Self::dial), for at most that long.
+    ///
+    /// # Errors
+    /// As [`Redirect::dial_timeout`].
+    pub fn dial_timeout(self, timeout: Duration) -> Result<(TcpStream, TcpStream)> {
+        let dialled = self.redirect.dial_timeout(timeout);
+        self.with(dialled)
+    }
+
     /// Closes it with a reset, so that the application sees a failure at once and not an empty
     /// answer: what to do when the destination cannot be reached.
     ///
@@ -142,6 +162,17 @@ impl Connection {
     /// As [`reset`](crate::reset()).
     pub fn refuse(self) -> Result<()> {
         reset(self.stream)
+    }
+
+    fn with(self, dialled: Result<TcpStream>) -> Result<(TcpStream, TcpStream)> {
+        match dialled {
+            Ok(upstream) => Ok((self.stream, upstream)),
+            Err(error) => {
+                // A failed reset is an ordinary close, and why dialling failed is what counts.
+                drop(self.refuse());
+                Err(error)
+            }
+        }
     }
 }
 
@@ -156,30 +187,4 @@ fn ask(stream: TcpStream, peer: SocketAddr) -> Result<Option<Accepted>> {
             Err(error)
         }
     }
-}
-
-/// The standard library's accept would need one more system call to make the stream non-blocking.
-fn accept_nonblocking(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (stream, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-    let peer = peer.and_then(|peer: SocketAddrAny| SocketAddr::try_from(peer).ok());
-    let peer = peer.ok_or_else(|| io::Error::other("the peer has no IP address"))?;
-    Ok((stream.into(), peer))
-}
-
-/// accept(2): errors of the connection, not of the listener.
-fn skips(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::EINTR
-                | libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::EHOSTUNREACH
-                | libc::EHOSTDOWN
-                | libc::ENOPROTOOPT
-                | libc::ENONET
-        )
-    )
 }

@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "kernel_proxies/asynchronous.rs"]
+mod asynchronous;
 #[path = "kernel_proxies/event_loop.rs"]
 mod event_loop;
 
@@ -21,10 +23,18 @@ fn listens(lab: &Lab, at: SocketAddr) {
 
 fn main() -> ExitCode {
     hoptrail_testkit::lab::run(tests! {
+        asynchronous: [
+            two_vendors_one_on_tokio,
+            a_destination_that_refuses_is_a_reset,
+            a_direct_connection_is_never_dialled_for,
+            direct_and_redirected_are_told_apart,
+            udp_flows,
+        ],
         event_loop: [
             a_started_dial_carries_the_records,
             a_dial_that_fails_later_says_why,
             what_the_kernel_refuses_at_once_is_told_at_once,
+            a_started_dial_leaves_by_the_applications_device,
             nothing_waits_is_no_error,
         ],
     })

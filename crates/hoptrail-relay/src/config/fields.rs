@@ -68,6 +68,15 @@ impl Field {
         FIELDS.iter().find(|field| field.name == name)
     }
 
+    /// The words that it takes, if it takes nothing else.
+    #[must_use]
+    pub fn words(&self) -> Vec<&'static str> {
+        if !self.takes.starts_with('`') || self.takes.contains("URL") {
+            return Vec::new();
+        }
+        self.takes.split('"').skip(1).step_by(2).collect()
+    }
+
     /// Reads `texts`, of which there is at least one.
     ///
     /// # Errors
@@ -170,11 +179,11 @@ pub const FIELDS: &[Field] = &[
         name: "upstream",
         group: Group::Upstream,
         value: "URL",
-        takes: "a URL: `socks5://` or `http://`, with user and password if need be",
-        default: "none",
+        takes: "`\"direct\"`, or a URL such as `socks5://USER:PASSWORD@HOST:PORT` or `http://HOST:PORT`",
+        default: "direct",
         doc: "Another proxy through which all destinations are reached. A password on the command line can be seen by every user of the machine: write it into the file.",
         set: Set::One(|c, text| {
-            one_or("none", text, |text| Ok(text.to_owned())).map(|url| c.upstream = url)
+            one_or("direct", text, |text| Ok(text.to_owned())).map(|url| c.upstream = url)
         }),
     },
     Field {

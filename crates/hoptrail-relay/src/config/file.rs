@@ -3,10 +3,12 @@
 use super::Config;
 use super::fields::{FIELDS, Field};
 use super::place::{Problem, Source};
+use crate::rules::Rules;
 use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -14,6 +16,7 @@ use toml::de::{DeTable, DeValue};
 #[derive(Clone, Debug)]
 pub struct File {
     config: Config,
+    rules: Arc<Rules>,
     settings: Vec<(&'static str, Vec<String>)>,
 }
 
@@ -40,7 +43,8 @@ impl File {
     /// [`FileError`] with everything that is wrong.
     pub fn parse(source: Source) -> Result<Self, FileError> {
         let mut reading = Reading { source: &source, problems: Vec::new() };
-        let mut file = Self { config: Config::default(), settings: Vec::new() };
+        let mut file =
+            Self { config: Config::default(), rules: Arc::default(), settings: Vec::new() };
         let (document, errors) = DeTable::parse_recoverable(source.text());
         for error in errors {
             reading.problem(error.span().unwrap_or_default(), error.message());
@@ -57,6 +61,12 @@ impl File {
     #[must_use]
     pub fn config(&self) -> Config {
         self.config.clone()
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules)
     }
 
     /// Names of the settings that are written differently in the two.

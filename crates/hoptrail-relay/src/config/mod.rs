@@ -7,7 +7,7 @@ mod fields;
 mod file;
 mod place;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 mod values;
 mod whole;
 

@@ -1,6 +1,6 @@
 //! docs/relay.md: its tables are written from the tables in the code and checked by tests.
 
-use super::{Config, FIELDS, Group};
+use super::{Config, FIELDS, Field, Group};
 use std::fmt::Write;
 
 /// Replaces the text between the marks of `name` in docs/relay.md by `content` when `HOPTRAIL_BLESS` is set; else
@@ -43,6 +43,19 @@ fn the_reference_has_every_setting() {
     check("settings", &settings());
     let shown = FIELDS.iter().filter(|f| settings().contains(&format!("| `{}` |", f.name)));
     assert_eq!(shown.count(), FIELDS.len(), "each belongs to a group that is shown");
+}
+
+#[test]
+fn a_setting_takes_the_words_that_the_table_names() {
+    let of = |name: &str| Field::named(name).unwrap().words();
+    assert_eq!(of("inspect"), ["first", "all", "none"]);
+    assert_eq!(of("protocol"), ["tcp", "udp"]);
+    assert!(of("idle").is_empty() && of("upstream").is_empty());
+    for field in FIELDS {
+        for word in field.words() {
+            assert_eq!(field.read(&mut Config::default(), &[word]), Ok(()), "{}", field.name);
+        }
+    }
 }
 
 #[test]

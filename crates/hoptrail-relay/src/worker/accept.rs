@@ -6,7 +6,7 @@ use crate::counters::Counters;
 use crate::ledger::{Cause, End, Ledger, Step};
 use crate::origin::Origin;
 use crate::rules::{Decision, Early, Question, Verdict};
-use crate::session::{Session, Side};
+use crate::session::{Curiosity, Session, Side};
 use crate::sockets::reset_on_close;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -192,8 +192,13 @@ impl Worker {
         decision: Option<Decision>,
     ) {
         self.shared.observer.opened(&ledger);
-        let looked = self.shared.config.inspect == Inspect::None && decision.is_some();
-        let mut session = Session::new(client, upstream, ledger, looked, None);
+        let curiosity = match (decision, self.shared.config.inspect) {
+            (None, _) => Curiosity::Rule,
+            (Some(_), Inspect::None) => Curiosity::None,
+            (Some(_), Inspect::First | Inspect::All) => Curiosity::Log(Vec::new()),
+        };
+        let taps = self.shared.taps.as_ref().and_then(|taps| taps.of(&ledger)).map(Box::new);
+        let mut session = Session::new(client, upstream, ledger, curiosity, taps);
         if let Some(decision) = decision {
             session.apply(decision, self.now);
         }

@@ -1,10 +1,10 @@
 //! The ways between a client and a server: directly, or through relays.
 
 use crate::record::{PATIENCE, Record};
-use hoptrail_relay::Relay;
 use hoptrail_relay::config::{Config, Inspect};
 use hoptrail_relay::rules::Rules;
 use hoptrail_relay::upstream::Upstream;
+use hoptrail_relay::{Parts, Relay};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -101,7 +101,9 @@ impl RunningRelay {
         change(&mut config);
         let record = Arc::new(Record::default());
         let rules = Arc::new(rules);
-        let relay = Relay::start(config, Upstream::Direct, rules, record.clone()).unwrap();
+        let observer = record.clone();
+        let parts = Parts { upstream: Upstream::Direct, rules, observer, taps: None };
+        let relay = Relay::start(config, parts).unwrap();
         let at = relay.addresses()[0];
         Self { relay: Some(relay), record, at }
     }

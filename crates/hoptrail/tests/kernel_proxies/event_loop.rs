@@ -3,7 +3,8 @@
 use hoptrail::{Accepted, Connection, Dialling, ErrorKind, Listener, Operation, relay};
 use hoptrail_core::compile::{Filter, Provider};
 use hoptrail_core::image::Action;
-use hoptrail_testkit::lab::{Actor, Lab, Manner, PORT, V4, V6, listener};
+use hoptrail_testkit::lab::socket::Kind;
+use hoptrail_testkit::lab::{Actor, Lab, Manner, PORT, V4, V6, at, listener};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io;
 use std::net::SocketAddr;
@@ -114,6 +115,32 @@ pub(crate) fn what_the_kernel_refuses_at_once_is_told_at_once() {
     assert!(text.contains("`hoptrail explain`"), "{text}");
     let error = app.recv(connection).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+pub(crate) fn a_started_dial_leaves_by_the_applications_device() {
+    let lab = Lab::of(|lab| vec![lab.provider("acme", 200)]);
+    let neighbour = lab.neighbour("ht0");
+    let to = at("198.51.100.2:80");
+    let origin = neighbour.origin(to);
+    let (app, acme) = (lab.actor("app"), lab.actor("acme"));
+    let on = listener("acme", true);
+    let device = acme.begin(on, |on| {
+        let on = Listener::bind(on)?;
+        let mut devices = Vec::new();
+        for _ in 0..2 {
+            let dialling = accept(&on)?.redirect.start_dial()?;
+            wait(&dialling)?;
+            devices.push(socket2::SockRef::from(&dialling.finish()?).device()?);
+        }
+        Ok(devices)
+    });
+    crate::listens(&lab, on);
+    app.dial(to).unwrap();
+    let bound = app.socket(to, Kind::Tcp).unwrap();
+    app.set_at(bound, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, b"ht0\0").unwrap();
+    app.connect(bound, to).unwrap();
+    assert_eq!(device.wait().unwrap(), [None, Some(b"ht0".to_vec())]);
+    origin.expect(2);
 }
 
 pub(crate) fn nothing_waits_is_no_error() {
