@@ -7,6 +7,7 @@ pub mod drain;
 pub mod inspect;
 pub mod ledger;
 mod listen;
+mod mark;
 pub mod observe;
 mod origin;
 mod pipes;

@@ -137,16 +137,8 @@ impl Session {
             Side::Client => (&mut self.up, &mut self.down),
             Side::Upstream => (&mut self.down, &mut self.up),
         };
-        let ends = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR | EventFlags::PRI;
-        if events.intersects(ends) {
-            out.announced = true;
-        }
-        if events.intersects(EventFlags::IN | ends) {
-            out.readable = true;
-        }
-        if events.contains(EventFlags::OUT) {
-            into.writable = true;
-        }
+        out.note_source(events);
+        into.note_target(events);
         if events.contains(EventFlags::ERR) && self.broken.is_none() {
             let socket = match side {
                 Side::Client => Some(&self.client),
