@@ -46,8 +46,8 @@ pub(crate) const HOPS: u16 = 7051;
 /// From here on, those of other relays.
 const RELAYS: u16 = 7100;
 
-/// Descriptors of each process: relays hold both sides of 50,000 connections.
-const FILES: u64 = 131_072;
+/// Descriptors of each process: for 50,000 connections a relay needs from two to six each.
+const FILES: u64 = 400_000;
 
 /// Whether a signal has come, after which the end is that of [`end_on_signals`].
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);

@@ -12,7 +12,7 @@ const SLICES: usize = 10;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Pace {
     pub(crate) rounds: usize,
-    /// A look while something is changed, not figures to keep: no round to warm up, less of everything.
+    /// No round to warm up, less of everything: to look at while something is changed.
     pub(crate) quick: bool,
 }
 

@@ -28,6 +28,7 @@ pub(super) fn memory(home: &CgroupDir) -> Result<u64> {
     Ok(bytes)
 }
 
+/// A number that stands after a name at the beginning of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()

@@ -7,6 +7,8 @@ use std::fs;
 /// Descriptors for anything but connections: pipes above all, two each.
 const PIPES: u64 = 512;
 const OTHER: u64 = 2 * PIPES + 256;
+/// More than are held.
+const MOST: u64 = 60_000;
 
 pub(super) fn program(leg: &Leg, tuning: Tuning) -> Result<Program, String> {
     let path = find("haproxy").ok_or("not installed")?;
@@ -19,7 +21,7 @@ pub(super) fn program(leg: &Leg, tuning: Tuning) -> Result<Program, String> {
 fn configuration(leg: &Leg, tuning: Tuning) -> String {
     let Leg { listen, forward, files, .. } = leg;
     // It refuses to start with more than the limit of descriptors allows.
-    let max = files.saturating_sub(OTHER) / 2;
+    let max = (files.saturating_sub(OTHER) / 2).min(MOST);
     let splicing = format!(
         "    nbthread 1\n    maxpipes {PIPES}\n    tune.pipesize 1048576\n    tune.bufsize 65536\n"
     );

@@ -3,12 +3,12 @@
 
 mod cost;
 mod haproxy;
+mod kernel;
 mod mitmproxy;
 mod nginx;
 mod ours;
 mod process;
 mod redsocks;
-mod slab;
 
 use crate::Result;
 use crate::lab::{HOPS, Lab, Place, local};
@@ -22,9 +22,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use kernel::Objects;
 pub(crate) use nginx::Origin;
 pub(crate) use process::{find, output};
-pub(crate) use slab::in_use as slab_in_use;
 
 /// Which relay, and how it is set up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -168,16 +168,13 @@ fn fill(from: &TcpStream, pattern: &mut Pattern) -> io::Result<u64> {
 }
 
 fn content(client: &TcpStream, server: &TcpStream) -> Seen {
-    let one_way = |from: &TcpStream, seed: u64| {
-        Pattern::new(seed).send(from, CONTENT)?;
-        from.shutdown(Shutdown::Write)
-    };
+    // Nobody ends before all has arrived: that is another promise.
     let results = thread::scope(|scope| {
         let all = [
-            scope.spawn(|| one_way(client, 11).map(|()| CONTENT)),
-            scope.spawn(|| one_way(server, 12).map(|()| CONTENT)),
-            scope.spawn(|| Pattern::new(11).receive_all(server)),
-            scope.spawn(|| Pattern::new(12).receive_all(client)),
+            scope.spawn(|| Pattern::new(11).send(client, CONTENT).map(|()| CONTENT)),
+            scope.spawn(|| Pattern::new(12).send(server, CONTENT).map(|()| CONTENT)),
+            scope.spawn(|| Pattern::new(11).receive(server, CONTENT)),
+            scope.spawn(|| Pattern::new(12).receive(client, CONTENT)),
         ];
         all.map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread failed"))))
     });
@@ -311,7 +308,12 @@ impl Pattern {
     }
 
     /// Reads to the end and compares; gives the bytes.
-    fn receive_all(&mut self, mut from: &TcpStream) -> io::Result<u64> {
+    fn receive_all(&mut self, from: &TcpStream) -> io::Result<u64> {
+        self.receive(from, u64::MAX)
+    }
+
+    /// The same, but reads no more when so many bytes have come.
+    fn receive(&mut self, mut from: &TcpStream, enough: u64) -> io::Result<u64> {
         let mut got = vec![0; self.buffer.len()];
         loop {
             let n = from.read(&mut got)?;
@@ -323,6 +325,9 @@ impl Pattern {
                 return Err(io::Error::other(format!("other bytes arrive, from {} on", self.at)));
             }
             self.at += n as u64;
+            if self.at >= enough {
+                return Ok(self.at);
+            }
         }
     }
 }

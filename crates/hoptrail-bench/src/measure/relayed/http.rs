@@ -10,11 +10,14 @@ use crate::relays::{
 use crate::report::Report;
 use crate::rounds::{self, Goal, Pace, Series, Unit};
 use hoptrail_engine::EngineError;
+use hoptrail_engine::host::cgroup2::CgroupDir;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 
 const GOAL: Goal = Goal::AtLeast(0.55);
 const CONNECTIONS: u32 = 16;
+/// A round takes twenty seconds.
+const MOST_ROUNDS: usize = 5;
 /// The shortest that wrk can.
 const SECONDS: u32 = 1;
 
@@ -37,6 +40,8 @@ pub(in crate::measure) fn measure(lab: &mut Lab, pace: Pace, report: &mut Report
     let relays = Relays::start(lab, kinds, 1, Target::Apart.at(HTTP));
     let mut series =
         [Manner::KeepAlive, Manner::Close].map(|manner| series(manner, &wrk, &relays.running));
+    // A second each is enough to warm up.
+    let pace = Pace { rounds: pace.rounds.min(MOST_ROUNDS), quick: true };
     rounds::run(lab, pace, &mut series, |_, _| Ok(()))?;
     report.add(series);
     report.add_rows(relays.missing("P10b", "HTTP"));
@@ -48,7 +53,7 @@ pub(in crate::measure) fn measure(lab: &mut Lab, pace: Pace, report: &mut Report
     Ok(())
 }
 
-fn series<'a>(manner: Manner, wrk: &'a PathBuf, relays: &'a [Relay]) -> Series<'a> {
+fn series<'a>(manner: Manner, wrk: &'a Path, relays: &'a [Relay]) -> Series<'a> {
     let direct = move |lab: &mut Lab| run(lab, Place::Plain, manner, wrk, Target::Apart.at(HTTP));
     let series = Series::new("P10b", Unit::PerSecond, direct).slices(1);
     relays.iter().fold(series, |series, relay| {
@@ -70,17 +75,12 @@ impl Manner {
     }
 }
 
-fn run(lab: &Lab, place: Place, manner: Manner, wrk: &PathBuf, to: SocketAddr) -> Result<Vec<f64>> {
+fn run(lab: &Lab, place: Place, manner: Manner, wrk: &Path, to: SocketAddr) -> Result<Vec<f64>> {
     requests(lab.app(place), manner, wrk, to)
 }
 
 /// Nanoseconds for one request.
-fn requests(
-    home: &hoptrail_engine::host::cgroup2::CgroupDir,
-    manner: Manner,
-    wrk: &PathBuf,
-    to: SocketAddr,
-) -> Result<Vec<f64>> {
+fn requests(home: &CgroupDir, manner: Manner, wrk: &Path, to: SocketAddr) -> Result<Vec<f64>> {
     let mut args = vec![
         "--threads=1".to_owned(),
         format!("--connections={CONNECTIONS}"),
@@ -90,7 +90,7 @@ fn requests(
     if manner == Manner::Close {
         args.push("--header=Connection: close".into());
     }
-    let program = Program { path: wrk.clone(), args };
+    let program = Program { path: wrk.to_owned(), args };
     let text = output(&program, home, &[0]).map_err(|e| EngineError::os("wrk failed", e))?;
     rate(&text).map(|rate| vec![1e9 / rate]).map_err(EngineError::new)
 }
