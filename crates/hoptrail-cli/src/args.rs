@@ -2,7 +2,7 @@
 
 use crate::{
     check, cleanup, completions, daemon, demo, demo_parts, doctor, explain, flows, providers,
-    reaper, reload, run,
+    reaper, relay, reload, run,
 };
 use clap::{Parser, Subcommand};
 use hoptrail_engine::config::DEFAULT_PATH;
@@ -28,6 +28,7 @@ pub(crate) enum Verb {
     Explain(Box<explain::ExplainArgs>),
     Providers(providers::ProvidersArgs),
     Flows(flows::FlowsArgs),
+    Relay(relay::RelayArgs),
     Doctor(doctor::DoctorArgs),
     Cleanup(cleanup::CleanupArgs),
     Completions(completions::CompletionsArgs),

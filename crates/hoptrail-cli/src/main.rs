@@ -24,6 +24,7 @@ mod policy;
 mod providers;
 mod proxies;
 mod reaper;
+mod relay;
 mod reload;
 mod run;
 mod rundir;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Explain(args) => explain::run(args),
         Verb::Providers(args) => providers::run(args),
         Verb::Flows(args) => flows::run(args),
+        Verb::Relay(args) => relay::run(args),
         Verb::Doctor(args) => doctor::run(args),
         Verb::Cleanup(args) => cleanup::run(args),
         Verb::Completions(args) => completions::run(args),

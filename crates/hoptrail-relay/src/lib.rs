@@ -1,1 +1,26 @@
 //! The inspecting relay: accepts redirected connections, inspects, dials on, and copies the cheapest correct way.
+
+mod clock;
+pub mod config;
+pub mod counters;
+pub mod drain;
+pub mod inspect;
+pub mod ledger;
+mod listen;
+pub mod observe;
+mod origin;
+mod pipes;
+mod relay;
+pub mod rules;
+mod session;
+mod shared;
+mod sockets;
+mod spin;
+pub mod tap;
+pub mod udp;
+pub mod upstream;
+mod way;
+mod worker;
+
+pub use relay::{Relay, StartError};
+pub use worker::Ended;

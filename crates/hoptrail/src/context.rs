@@ -1,33 +1,27 @@
 //! The redirect context: what the provider's side of the kernel tells this proxy about one connection.
 
-use crate::clock::{after_boot, boot_time};
-use crate::trail::{Handle, Process};
+use crate::sys::{self, boot_time};
+use crate::trail::{Handle, Process, after_boot};
 use hoptrail_core::Protocol;
 use hoptrail_core::context::{Context as Layout, ContextHeader};
 use hoptrail_core::records::Provenance;
-use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The context of the hop that delivered a connection.
 #[derive(Clone, Debug)]
 pub struct Context {
     header: ContextHeader,
-    path: PathBuf,
-    provider: Vec<u8>,
+    /// Path, then the provider's bytes, without padding: one allocation.
+    path_and_provider: Box<[u8]>,
 }
 
 impl Context {
     /// Reads a context's bytes; nothing when they have another version's layout, or none.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let layout = Layout::parse(bytes)?;
-        Some(Self {
-            header: layout.header,
-            path: OsStr::from_bytes(layout.path).into(),
-            provider: layout.provider.to_vec(),
-        })
+        let Layout { header, path, provider } = Layout::parse(bytes)?;
+        Some(Self { header, path_and_provider: [path, provider].concat().into() })
     }
 
     /// What the redirected connect asked for: the address to dial.
@@ -87,21 +81,18 @@ impl Context {
     /// tell. A path over 256 bytes has lost its beginning and does not start with `/`.
     #[must_use]
     pub fn exe_path(&self) -> Option<&Path> {
-        (!self.path.as_os_str().is_empty()).then_some(&self.path)
+        sys::path(self.layout().path)
     }
 
     /// The bytes that the provider's configuration adds.
     #[must_use]
     pub fn provider_bytes(&self) -> &[u8] {
-        &self.provider
+        self.layout().provider
     }
 
     fn layout(&self) -> Layout<'_> {
-        Layout {
-            header: self.header,
-            path: self.path.as_os_str().as_bytes(),
-            provider: &self.provider,
-        }
+        let (path, provider) = self.path_and_provider.split_at(self.header.path_bytes.into());
+        Layout { header: self.header, path, provider }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What went wrong, in which system call, and what to do about it.
 
+use crate::sys::{self, advice};
 use std::io;
 use std::net::SocketAddr;
 
@@ -57,6 +58,10 @@ pub enum Operation {
 pub enum ErrorKind {
     /// No engine acts on this socket's cgroup.
     NoEngine,
+    /// This system has no such thing: on Windows the engine's version.
+    Unsupported,
+    /// Not a socket.
+    NotSocket,
     /// The socket is not connected, or no longer.
     NotConnected,
     /// Records can only be set before connecting.
@@ -137,21 +142,7 @@ impl Operation {
     /// The system call that does it.
     #[must_use]
     pub const fn syscall(self) -> &'static str {
-        match self {
-            Self::ReadRecords | Self::ReadContext | Self::ReadVersion | Self::ReadDestination => {
-                "getsockopt"
-            }
-            Self::SetRecords | Self::SelectPeer(_) | Self::BindDevice(_) | Self::Reset => {
-                "setsockopt"
-            }
-            Self::OpenSocket => "socket",
-            Self::Connect(_) => "connect",
-            Self::Listen => "listen",
-            Self::Accept => "accept",
-            Self::Receive => "recvfrom",
-            Self::Send(_) => "sendto",
-            Self::Relay => "poll",
-        }
+        sys::syscall(self)
     }
 }
 
@@ -179,62 +170,16 @@ impl std::fmt::Display for Operation {
 
 impl ErrorKind {
     fn of(operation: Operation, source: &io::Error) -> Self {
-        let Some(errno) = source.raw_os_error() else {
-            return Self::of_std(source);
-        };
-        Self::of_option(operation, errno)
-            .or_else(|| Self::of_connect(operation, errno))
-            .unwrap_or_else(|| Self::of_errno(errno))
-    }
-
-    /// docs/abi.md, "Errors".
-    const fn of_option(operation: Operation, errno: i32) -> Option<Self> {
-        use Operation::{
-            ReadContext, ReadDestination, ReadRecords, ReadVersion, SelectPeer, SetRecords,
-        };
-        match (operation, errno) {
-            (
-                ReadRecords | ReadContext | ReadVersion | ReadDestination | SetRecords
-                | SelectPeer(_),
-                libc::EOPNOTSUPP | libc::ENOPROTOOPT,
-            ) => Some(Self::NoEngine),
-            (SetRecords, libc::EACCES) => Some(Self::NotMember),
-            (SetRecords, libc::EINVAL) => Some(Self::BadRecords),
-            (SetRecords, libc::EISCONN) => Some(Self::AlreadyConnected),
-            _ => None,
-        }
-    }
-
-    /// A datagram on an unconnected socket is decided like a connect.
-    const fn of_connect(operation: Operation, errno: i32) -> Option<Self> {
-        match (operation, errno) {
-            // EPERM is what a firewall or another cgroup program on the same hook says.
-            (Operation::Connect(_) | Operation::Send(_), libc::EACCES | libc::EPERM) => {
-                Some(Self::Blocked)
-            }
-            (Operation::Connect(_) | Operation::Send(_), libc::ECONNREFUSED) => Some(Self::Refused),
-            (Operation::Connect(_) | Operation::Send(_), libc::ENOBUFS) => Some(Self::TableFull),
-            (Operation::Connect(_) | Operation::Send(_), libc::ELOOP) => Some(Self::TrailFull),
-            _ => None,
-        }
-    }
-
-    const fn of_errno(errno: i32) -> Self {
-        match errno {
-            libc::ENOTCONN => Self::NotConnected,
-            libc::ETIMEDOUT => Self::TimedOut,
-            libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EADDRNOTAVAIL => {
-                Self::Unreachable
-            }
-            libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => Self::Reset,
-            libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS => Self::Exhausted,
-            _ => Self::Other,
+        match source.raw_os_error() {
+            Some(number) => sys::kind_of(operation, number),
+            None => Self::of_std(source),
         }
     }
 
     fn of_std(source: &io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::Unsupported => Self::Unsupported,
             _ => Self::Other,
         }
     }
@@ -243,29 +188,14 @@ impl ErrorKind {
     #[must_use]
     pub const fn advice(self, operation: Operation) -> &'static str {
         match self {
-            Self::NoEngine => {
-                "no Hoptrail engine acts on this socket's cgroup; start `hoptrail run` or \
-                 `hoptrail daemon` before the proxy opens its sockets"
-            }
+            Self::NoEngine => advice::NO_ENGINE,
             Self::NotConnected => "the socket is not connected; use the accepted socket",
             Self::AlreadyConnected => "the socket is connected; set records before connecting",
-            Self::NotMember => {
-                "this process is not a member of the provider that made the last hop; add it to \
-                 the provider's `members`, or let Hoptrail start it by `command`"
-            }
-            Self::BadRecords => {
-                "these are not records of the running engine; set the bytes that were read, \
-                 unchanged, in the same boot"
-            }
-            Self::UnknownVersion => {
-                "the engine's layout is newer than this library; update the library, or carry \
-                 the records on without reading them"
-            }
-            Self::Blocked => "a filter or the firewall forbids it; `hoptrail explain` says which",
-            Self::Refused => {
-                "the destination refused, or the next provider's listener is gone; look at \
-                 `hoptrail providers`"
-            }
+            Self::NotMember => advice::NOT_MEMBER,
+            Self::BadRecords => advice::BAD_RECORDS,
+            Self::UnknownVersion => advice::UNKNOWN_VERSION,
+            Self::Blocked => advice::BLOCKED,
+            Self::Refused => advice::REFUSED,
             Self::TableFull => {
                 "the engine's table of redirected connections is full; close connections, or \
                  try again later"
@@ -274,42 +204,10 @@ impl ErrorKind {
             Self::TimedOut => "the destination did not answer in time",
             Self::Unreachable => "there is no way to the destination; look at the routes",
             Self::Reset => "the other side closed the connection",
-            Self::Exhausted => {
-                "descriptors or memory ran out; accept again when connections have closed, or \
-                 raise `ulimit -n`"
-            }
+            Self::Exhausted => advice::EXHAUSTED,
+            Self::NotSocket => "this is no socket",
+            Self::Unsupported => "this system cannot do it; docs/windows.md says what differs",
             Self::Other => operation.syscall(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kind(operation: Operation, errno: i32) -> ErrorKind {
-        Error::new(operation, io::Error::from_raw_os_error(errno)).kind()
-    }
-
-    #[test]
-    fn the_same_errno_means_what_its_call_says() {
-        let to = "192.0.2.1:80".parse().unwrap();
-        assert_eq!(kind(Operation::SetRecords, libc::EACCES), ErrorKind::NotMember);
-        assert_eq!(kind(Operation::Connect(to), libc::EACCES), ErrorKind::Blocked);
-        assert_eq!(kind(Operation::Connect(to), libc::ENOBUFS), ErrorKind::TableFull);
-        assert_eq!(kind(Operation::Accept, libc::ENOBUFS), ErrorKind::Exhausted);
-        assert_eq!(kind(Operation::ReadContext, libc::ENOPROTOOPT), ErrorKind::NoEngine);
-        assert_eq!(kind(Operation::ReadContext, libc::EOPNOTSUPP), ErrorKind::NoEngine);
-        assert_eq!(kind(Operation::OpenSocket, libc::EOPNOTSUPP), ErrorKind::Other);
-    }
-
-    #[test]
-    fn the_message_names_operation_remedy_and_errno() {
-        let error = Error::new(Operation::SetRecords, io::Error::from_raw_os_error(libc::EACCES));
-        let text = error.to_string();
-        assert!(text.starts_with("cannot set the redirect records: "), "{text}");
-        assert!(text.contains("add it to the provider's `members`"), "{text}");
-        assert!(text.contains("(os error 13)"), "{text}");
-        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::PermissionDenied);
     }
 }

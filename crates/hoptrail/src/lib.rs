@@ -5,24 +5,18 @@
 //! kernel knows who has handled the connection, and every other provider gets its turn exactly once.
 //!
 //! ```no_run
-//! use hoptrail::{Listener, relay};
-//!
-//! let listener = Listener::bind("127.0.0.1:15871")?;
-//! for connection in listener.incoming() {
-//!     let connection = connection?;
-//!     std::thread::spawn(move || match connection.redirect.dial() {
-//!         Ok(upstream) => relay(connection.stream, upstream).error.map_or(Ok(()), Err),
-//!         Err(_) => connection.refuse(),
-//!     });
-//! }
-//! # Ok::<(), hoptrail::Error>(())
+#![doc = include_str!("../examples/minimal_proxy.rs")]
 //! ```
+//!
+//! With the feature `tokio` the module `hoptrail::tokio` has the same for asynchronous proxies. A loop
+//! of its own can be built on [`Listener::try_accept`] and [`Redirect::start_dial`], which never wait.
 //!
 //! Everything rests on socket options that any language can use: docs/abi.md.
 
-mod clock;
 mod context;
 mod dial;
+mod dialling;
+mod direction;
 mod error;
 mod listener;
 mod options;
@@ -31,16 +25,21 @@ mod redirect;
 mod relay;
 mod reset;
 mod sockaddr;
-mod sockopt;
+mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod trail;
 mod udp;
 
 pub use context::Context;
+pub use dialling::Dialling;
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use hoptrail_core::records::{BlobError, Exe, Provenance};
 pub use hoptrail_core::{Protocol, RedirectState};
 pub use listener::{Accepted, Connection, Incoming, Listener};
-pub use options::{Version, context, original_destination, records, set_records, version};
+pub use options::{
+    Version, context, context_bytes, original_destination, records, set_records, version,
+};
 pub use records::Records;
 pub use redirect::{PoolKey, Redirect};
 pub use relay::{Relayed, relay};

@@ -1,11 +1,13 @@
 //! Accepting: each connection comes with its redirect, and direct ones cannot be mistaken for it.
 
 use crate::error::{Error, Operation, Result};
-use crate::options::died;
 use crate::redirect::Redirect;
 use crate::reset::reset;
+use crate::sys::{accept_nonblocking, died, skips};
+use socket2::SockRef;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 /// A provider's listening socket.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct Connection {
 /// What came in.
 #[derive(Debug)]
 #[must_use]
+#[expect(clippy::large_enum_variant, reason = "moved a few times; a box is an allocation for each")]
 pub enum Accepted {
     /// Redirected here.
     Redirected(Connection),
@@ -41,12 +44,16 @@ pub enum Accepted {
 pub struct Incoming<'l>(&'l Listener);
 
 impl Listener {
-    /// Listens at the first of the addresses that can be bound: one of the provider's `listen`.
+    /// Listens at the first of the addresses that can be bound: one of the provider's `listen`. Nagle's
+    /// algorithm is off on what it accepts.
     ///
     /// # Errors
     /// When none can be bound.
     pub fn bind(addr: impl ToSocketAddrs) -> Result<Self> {
-        TcpListener::bind(addr).map(Self::from).map_err(Error::of(Operation::Listen))
+        let listener = TcpListener::bind(addr).map_err(Error::of(Operation::Listen))?;
+        // Accepted sockets inherit it, which saves each of them a system call.
+        SockRef::from(&listener).set_tcp_nodelay(true).map_err(Error::of(Operation::Listen))?;
+        Ok(Self { listener })
     }
 
     /// The standard library's listener.
@@ -81,16 +88,28 @@ impl Listener {
                 Err(error) if skips(&error) => continue,
                 Err(error) => return Err(Error::new(Operation::Accept, error)),
             };
-            match Redirect::of(&stream) {
-                Ok(Some(redirect)) => {
-                    return Ok(Accepted::Redirected(Connection { stream, peer, redirect }));
-                }
-                Ok(None) => return Ok(Accepted::Direct(stream, peer)),
-                Err(error) if died(&error) => {}
-                Err(error) => {
-                    drop(reset(stream));
-                    return Err(error);
-                }
+            if let Some(accepted) = ask(stream, peer)? {
+                return Ok(accepted);
+            }
+        }
+    }
+
+    /// For an event loop: accepts a connection that waits, as a non-blocking stream; nothing when none
+    /// waits. The listener must be non-blocking (`as_std().set_nonblocking(true)`), else this waits.
+    /// It takes three system calls: accept4, and a query each for records and context.
+    ///
+    /// # Errors
+    /// As [`accept_any`](Self::accept_any).
+    pub fn try_accept(&self) -> Result<Option<Accepted>> {
+        loop {
+            let (stream, peer) = match accept_nonblocking(&self.listener) {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if skips(&error) => continue,
+                Err(error) => return Err(Error::new(Operation::Accept, error)),
+            };
+            if let Some(accepted) = ask(stream, peer)? {
+                return Ok(Some(accepted));
             }
         }
     }
@@ -117,6 +136,25 @@ impl Iterator for Incoming<'_> {
 }
 
 impl Connection {
+    /// Dials the original destination and gives the application's stream and the destination's, for
+    /// [`relay`](crate::relay()). When it cannot be reached the application sees a reset at once.
+    ///
+    /// # Errors
+    /// As [`Redirect::dial`].
+    pub fn dial(self) -> Result<(TcpStream, TcpStream)> {
+        let dialled = self.redirect.dial();
+        self.with(dialled)
+    }
+
+    /// As [`dial`](Self::dial), for at most that long.
+    ///
+    /// # Errors
+    /// As [`Redirect::dial_timeout`].
+    pub fn dial_timeout(self, timeout: Duration) -> Result<(TcpStream, TcpStream)> {
+        let dialled = self.redirect.dial_timeout(timeout);
+        self.with(dialled)
+    }
+
     /// Closes it with a reset, so that the application sees a failure at once and not an empty
     /// answer: what to do when the destination cannot be reached.
     ///
@@ -125,22 +163,28 @@ impl Connection {
     pub fn refuse(self) -> Result<()> {
         reset(self.stream)
     }
+
+    fn with(self, dialled: Result<TcpStream>) -> Result<(TcpStream, TcpStream)> {
+        match dialled {
+            Ok(upstream) => Ok((self.stream, upstream)),
+            Err(error) => {
+                // A failed reset is an ordinary close, and why dialling failed is what counts.
+                drop(self.refuse());
+                Err(error)
+            }
+        }
+    }
 }
 
-/// accept(2): errors of the connection, not of the listener.
-fn skips(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::EINTR
-                | libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::EHOSTUNREACH
-                | libc::EHOSTDOWN
-                | libc::ENOPROTOOPT
-                | libc::ENONET
-        )
-    )
+/// What came in; nothing when it has died already.
+fn ask(stream: TcpStream, peer: SocketAddr) -> Result<Option<Accepted>> {
+    match Redirect::of(&stream) {
+        Ok(Some(redirect)) => Ok(Some(Accepted::Redirected(Connection { stream, peer, redirect }))),
+        Ok(None) => Ok(Some(Accepted::Direct(stream, peer))),
+        Err(error) if died(&error) => Ok(None),
+        Err(error) => {
+            drop(reset(stream));
+            Err(error)
+        }
+    }
 }

@@ -1,8 +1,11 @@
 //! The record blob: opaque bytes that a proxy carries from the socket it accepted to the one it dials.
 
+use crate::dial::Device;
 use crate::trail::Trail;
-use hoptrail_core::records::BlobError;
+use hoptrail_core::records::{BlobError, MAGIC, TrailHeader, VERSION};
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use zerocopy::FromBytes;
 
 /// Redirect records, exactly as the kernel gave them.
 ///
@@ -32,6 +35,15 @@ impl Records {
     /// [`BlobError`] when they are no records at all.
     pub fn trail(&self) -> Result<Trail, BlobError> {
         Trail::parse(&self.0)
+    }
+
+    /// The interface to which the application had bound its socket, from the header alone: every
+    /// connection asks for it.
+    pub(crate) fn device(&self) -> Option<Device> {
+        let (header, _) = TrailHeader::read_from_prefix(&self.0).ok()?;
+        let known = header.magic == MAGIC && header.version == VERSION;
+        let index = NonZeroU32::new(header.device).filter(|_| known)?;
+        Some(Device { index, netns: header.netns })
     }
 }
 

@@ -1,23 +1,35 @@
 //! What a proxy knows of one redirected connection, and the way on from it.
 
 use crate::context::Context;
-use crate::dial::{Device, connect, dialled, prepare};
-use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::options::{context, original_destination, records};
+use crate::dial::{Device, connect, dialled, no_delay, prepare, start};
+use crate::dialling::Dialling;
+use crate::error::{Error, Operation, Result};
+use crate::options::{original_destination, records};
 use crate::records::Records;
+use crate::sys::{self, AsSock, OwnedSock};
 use socket2::Type;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
+
+#[cfg(doc)]
+use crate::ErrorKind;
 
 /// A redirected connection's records, context and original destination.
 #[derive(Clone, Debug)]
 pub struct Redirect {
     records: Records,
-    // Boxed, since a listener hands redirects over by value.
-    context: Option<Box<Context>>,
+    context: Told,
     destination: SocketAddr,
     device: Option<Device>,
+}
+
+/// A context as it was read.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    Nothing,
+    Known(Context),
+    /// Of a layout that this library does not know.
+    Foreign(Box<[u8]>),
 }
 
 /// Under which an upstream connection may be kept for reuse: see [`Redirect::pool_key`].
@@ -31,32 +43,26 @@ impl Redirect {
     /// Of an accepted TCP socket; nothing when its connection was not redirected.
     ///
     /// # Errors
-    /// As [`records`](crate::records()); a context of an unknown version is none, provided that the
-    /// destination can still be read.
-    pub fn of(socket: &impl AsFd) -> Result<Option<Self>> {
+    /// As [`records`](crate::records()); [`ErrorKind::UnknownVersion`] when nothing that can be read
+    /// tells where the connection wanted to go.
+    pub fn of(socket: &impl AsSock) -> Result<Option<Self>> {
         let Some(records) = records(socket)? else {
             return Ok(None);
         };
-        let context = match context(socket) {
-            Err(error) if error.kind() == ErrorKind::UnknownVersion => None,
-            other => other?,
-        };
-        let destination = match &context {
-            Some(context) => Some(context.destination()),
+        let context = sys::context(sys::borrow(socket), Told::from_bytes)
+            .map_err(Error::of(Operation::ReadContext))?
+            .unwrap_or(Told::Nothing);
+        let destination = match context.destination() {
+            Some(to) => Some(to),
             None => original_destination(socket)?,
         };
-        let destination =
-            destination.ok_or_else(|| Error::unknown_version(Operation::ReadDestination))?;
-        Ok(Some(Self::new(records, context, destination)))
+        Self::new(records, context, destination).map(Some)
     }
 
-    pub(crate) fn new(records: Records, context: Option<Context>, to: SocketAddr) -> Self {
-        let device = records
-            .trail()
-            .ok()
-            .and_then(|trail| trail.device().map(|index| Device { index, netns: trail.netns() }));
-        let context = context.map(Box::new);
-        Self { records, context, destination: dialled(to, device), device }
+    pub(crate) fn new(records: Records, context: Told, to: Option<SocketAddr>) -> Result<Self> {
+        let to = to.ok_or_else(|| Error::unknown_version(Operation::ReadDestination))?;
+        let device = records.device();
+        Ok(Self { records, context, destination: dialled(to, device), device })
     }
 
     /// The records, to carry on unchanged.
@@ -65,10 +71,24 @@ impl Redirect {
         &self.records
     }
 
-    /// The context; nothing when the engine's layout is newer than this library.
+    /// The context; nothing when its layout is not the one that this library knows: an engine's that
+    /// is newer, or on Windows whatever the vendor's driver writes
+    /// ([`foreign_context`](Self::foreign_context)).
     #[must_use]
-    pub fn context(&self) -> Option<&Context> {
-        self.context.as_deref()
+    pub const fn context(&self) -> Option<&Context> {
+        match &self.context {
+            Told::Known(context) => Some(context),
+            Told::Nothing | Told::Foreign(_) => None,
+        }
+    }
+
+    /// The bytes of a context that [`context`](Self::context) cannot read.
+    #[must_use]
+    pub const fn foreign_context(&self) -> Option<&[u8]> {
+        match &self.context {
+            Told::Foreign(bytes) => Some(bytes),
+            Told::Nothing | Told::Known(_) => None,
+        }
     }
 
     /// What the redirected connect had asked for.
@@ -111,11 +131,29 @@ impl Redirect {
         self.connect(to, Some(timeout))
     }
 
+    /// As [`dial`](Self::dial), for an event loop: does not wait for the answer.
+    ///
+    /// # Errors
+    /// When records are refused, and what the kernel says at once: [`ErrorKind::Blocked`], a full
+    /// table, no route. The rest comes from [`Dialling::finish`].
+    pub fn start_dial(&self) -> Result<Dialling> {
+        self.start_dial_to(self.destination)
+    }
+
+    /// As [`start_dial`](Self::start_dial), to another address.
+    ///
+    /// # Errors
+    /// As [`start_dial`](Self::start_dial).
+    pub fn start_dial_to(&self, to: SocketAddr) -> Result<Dialling> {
+        let to = dialled(to, self.device);
+        Ok(Dialling::new(start(to, &self.records, self.device)?, to))
+    }
+
     /// A TCP socket for `to` with records and device set, for an event loop that connects by itself.
     ///
     /// # Errors
     /// When the records are refused.
-    pub fn prepare(&self, to: SocketAddr) -> Result<OwnedFd> {
+    pub fn prepare(&self, to: SocketAddr) -> Result<OwnedSock> {
         let socket = prepare(dialled(to, self.device), Type::STREAM, &self.records, self.device)?;
         Ok(socket.into())
     }
@@ -140,20 +178,34 @@ impl Redirect {
     fn connect(&self, to: SocketAddr, timeout: Option<Duration>) -> Result<TcpStream> {
         let to = dialled(to, self.device);
         let socket = prepare(to, Type::STREAM, &self.records, self.device)?;
-        // A relay passes on whole messages; waiting for more would cost each of them 40 ms.
-        socket.set_tcp_nodelay(true).map_err(Error::of(Operation::OpenSocket))?;
+        no_delay(&socket)?;
         connect(&socket, to, timeout)?;
         Ok(socket.into())
+    }
+}
+
+impl Told {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        Context::parse(bytes).map_or_else(|| Self::Foreign(bytes.into()), Self::Known)
+    }
+
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Known(context) => Some(context.destination()),
+            Self::Foreign(bytes) => sys::foreign_destination(bytes),
+            Self::Nothing => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     fn redirect(hops: u8, destination: &str) -> Redirect {
         let records = Records::from_bytes(crate::trail::sample(hops).as_bytes());
-        Redirect::new(records, None, destination.parse().unwrap())
+        Redirect::new(records, Told::Nothing, destination.parse().ok()).unwrap()
     }
 
     #[test]
@@ -162,6 +214,22 @@ mod tests {
         assert_eq!(one.pool_key(), one.clone().pool_key());
         assert_ne!(one.pool_key(), redirect(2, "192.0.2.10:80").pool_key());
         assert_ne!(one.pool_key(), redirect(1, "192.0.2.10:81").pool_key());
+    }
+
+    #[test]
+    fn a_context_of_another_layout_is_kept() {
+        let known = Told::from_bytes(&crate::context::sample(b"/bin/true", b""));
+        assert_eq!(known.destination(), "192.0.2.10:80".parse().ok());
+        let foreign = Told::from_bytes(b"acme");
+        assert!(matches!(&foreign, Told::Foreign(bytes) if **bytes == *b"acme"));
+        assert_eq!(foreign.destination(), None);
+        let records = Records::from_bytes(b"of another version");
+        let error = Redirect::new(records.clone(), foreign.clone(), None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnknownVersion);
+        let to = "192.0.2.20:81".parse().unwrap();
+        let redirect = Redirect::new(records, foreign, Some(to)).unwrap();
+        assert_eq!((redirect.destination(), redirect.foreign_context()), (to, Some(&b"acme"[..])));
+        assert!(redirect.context().is_none());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Closing a connection so that the other side sees a failure, not the end of an answer.
 
 use crate::error::{Error, Operation, Result};
+use crate::sys::AsSock;
 use socket2::SockRef;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -15,7 +16,7 @@ pub fn reset(stream: TcpStream) -> Result<()> {
 }
 
 /// Makes the coming close a reset.
-pub(crate) fn on_close(stream: &TcpStream) -> Result<()> {
+pub(crate) fn on_close(stream: &impl AsSock) -> Result<()> {
     SockRef::from(stream).set_linger(Some(Duration::ZERO)).map_err(Error::of(Operation::Reset))
 }
 

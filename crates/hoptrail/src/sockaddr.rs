@@ -1,5 +1,6 @@
 //! `sockaddr_in` and `sockaddr_in6` as bytes, as socket options carry them.
 
+use crate::sys::{AF_INET, AF_INET6};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Bytes of the longer of the two.
@@ -10,13 +11,13 @@ pub(crate) fn encode(addr: SocketAddr) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(MAX_BYTES);
     match addr {
         SocketAddr::V4(v4) => {
-            bytes.extend((libc::AF_INET as u16).to_ne_bytes());
+            bytes.extend(AF_INET.to_ne_bytes());
             bytes.extend(v4.port().to_be_bytes());
             bytes.extend(v4.ip().octets());
             bytes.extend([0; 8]);
         }
         SocketAddr::V6(v6) => {
-            bytes.extend((libc::AF_INET6 as u16).to_ne_bytes());
+            bytes.extend(AF_INET6.to_ne_bytes());
             bytes.extend(v6.port().to_be_bytes());
             bytes.extend(v6.flowinfo().to_ne_bytes());
             bytes.extend(v6.ip().octets());
@@ -28,14 +29,14 @@ pub(crate) fn encode(addr: SocketAddr) -> Vec<u8> {
 
 /// The address that bytes hold; nothing for another family or fewer bytes than it has.
 pub(crate) fn decode(bytes: &[u8]) -> Option<SocketAddr> {
-    let family = i32::from(u16::from_ne_bytes(field(bytes, 0)?));
+    let family = u16::from_ne_bytes(field(bytes, 0)?);
     let port = u16::from_be_bytes(field(bytes, 2)?);
     match family {
-        libc::AF_INET => {
+        AF_INET => {
             let ip = Ipv4Addr::from(field::<4>(bytes, 4)?);
             Some(SocketAddrV4::new(ip, port).into())
         }
-        libc::AF_INET6 => {
+        AF_INET6 => {
             let flowinfo = u32::from_ne_bytes(field(bytes, 4)?);
             let ip = Ipv6Addr::from(field::<16>(bytes, 8)?);
             let scope = u32::from_ne_bytes(field(bytes, 24)?);

@@ -1,11 +1,11 @@
 //! Records as typed values: the application, what it asked for, and the hops made so far.
 
-use crate::clock::{after_boot, boot_time};
+use crate::sys::boot_time;
 use hoptrail_core::records::{BlobError, Exe, Provenance, TrailHeader};
 use hoptrail_core::{Protocol, RedirectState};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A provider's redirect handle: its identity in the kernel, stable over restarts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,6 +201,11 @@ impl std::fmt::Debug for TrailId {
     }
 }
 
+/// `ns` nanoseconds after boot.
+pub(crate) fn after_boot(boot: SystemTime, ns: u64) -> SystemTime {
+    boot.checked_add(Duration::from_nanos(ns)).unwrap_or(boot)
+}
+
 /// Records of a connection with `hops` hops by the providers 1, 2, 3, ...
 #[cfg(test)]
 pub(crate) fn sample(hops: u8) -> hoptrail_core::records::Blob {
@@ -236,7 +241,6 @@ pub(crate) fn sample(hops: u8) -> hoptrail_core::records::Blob {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_trail_reads_as_it_was_written() {

@@ -1,14 +1,14 @@
 //! UDP: one listening socket, one flow per peer.
 
 use crate::context::Context;
-use crate::dial::connect;
-use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::options::SelectedPeer;
+use crate::error::{Error, Operation, Result};
 use crate::records::Records;
 use crate::redirect::{PoolKey, Redirect};
-use socket2::Type;
+use crate::sys::{self, Flows};
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
-use std::os::fd::AsFd;
+
+#[cfg(doc)]
+use crate::ErrorKind;
 
 /// A provider's UDP socket.
 ///
@@ -18,6 +18,7 @@ use std::os::fd::AsFd;
 #[derive(Debug)]
 pub struct UdpProxySocket {
     socket: UdpSocket,
+    flows: Flows,
 }
 
 /// A redirected flow.
@@ -33,7 +34,16 @@ impl UdpProxySocket {
     /// # Errors
     /// When none can be bound.
     pub fn bind(addr: impl ToSocketAddrs) -> Result<Self> {
-        UdpSocket::bind(addr).map(Self::from).map_err(Error::of(Operation::Listen))
+        UdpSocket::bind(addr).map_err(Error::of(Operation::Listen)).and_then(Self::from_std)
+    }
+
+    /// Takes a socket that is bound already.
+    ///
+    /// # Errors
+    /// On Windows, when the system cannot be told that flows' records are wanted.
+    pub fn from_std(socket: UdpSocket) -> Result<Self> {
+        let flows = Flows::of(&socket).map_err(Error::of(Operation::Listen))?;
+        Ok(Self { socket, flows })
     }
 
     /// The standard library's socket.
@@ -48,7 +58,7 @@ impl UdpProxySocket {
     /// When receiving fails.
     pub fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr)> {
         loop {
-            match self.socket.recv_from(buffer) {
+            match self.flows.recv_from(&self.socket, buffer) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 other => return other.map_err(Error::of(Operation::Receive)),
             }
@@ -70,22 +80,16 @@ impl UdpProxySocket {
     /// # Errors
     /// As [`records`](crate::records()).
     pub fn redirect_of(&self, peer: SocketAddr) -> Result<Option<UdpRedirect>> {
-        let _selected = SelectedPeer::new(self.socket.as_fd(), peer)?;
-        match Redirect::of(&self.socket) {
-            Ok(redirect) => Ok(redirect.map(|redirect| UdpRedirect { peer, redirect })),
-            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl From<UdpSocket> for UdpProxySocket {
-    fn from(socket: UdpSocket) -> Self {
-        Self { socket }
+        let redirect = self.flows.redirect_of(&self.socket, peer)?;
+        Ok(redirect.map(|redirect| UdpRedirect::new(peer, redirect)))
     }
 }
 
 impl UdpRedirect {
+    pub(crate) const fn new(peer: SocketAddr, redirect: Redirect) -> Self {
+        Self { peer, redirect }
+    }
+
     /// The peer that names the flow: where replies go.
     #[must_use]
     pub const fn peer(&self) -> SocketAddr {
@@ -100,7 +104,7 @@ impl UdpRedirect {
 
     /// The context; nothing when the engine's layout is newer than this library.
     #[must_use]
-    pub fn context(&self) -> Option<&Context> {
+    pub const fn context(&self) -> Option<&Context> {
         self.redirect.context()
     }
 
@@ -119,10 +123,17 @@ impl UdpRedirect {
     /// A socket for this flow alone, connected to its destination, with the records set.
     ///
     /// # Errors
-    /// As [`Redirect::dial`].
+    /// As [`Redirect::dial`]. Windows carries the records of a flow with its first datagram only: there
+    /// it is [`ErrorKind::Unsupported`], and [`dial_with`](Self::dial_with) does it.
     pub fn dial(&self) -> Result<UdpSocket> {
-        let socket = self.redirect.upstream(Type::DGRAM)?;
-        connect(&socket, self.destination(), None)?;
-        Ok(socket.into())
+        sys::dial_flow(&self.redirect, None)
+    }
+
+    /// As [`dial`](Self::dial), and sends the flow's first datagram: the way that works on every system.
+    ///
+    /// # Errors
+    /// As [`dial`](Self::dial), and those of sending.
+    pub fn dial_with(&self, datagram: &[u8]) -> Result<UdpSocket> {
+        sys::dial_flow(&self.redirect, Some(datagram))
     }
 }

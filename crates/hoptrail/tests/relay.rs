@@ -1,8 +1,8 @@
-//! The relay between real TCP connections: bytes, half-close, back-pressure and resets arrive as
-//! they were sent.
+//! Both relays, the blocking one and tokio's, between real TCP connections: bytes, half-close,
+//! back-pressure and resets arrive as they were sent.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use hoptrail::{ErrorKind, Relayed, relay, reset};
+use hoptrail::{ErrorKind, Relayed, reset};
 use std::io::{ErrorKind as Io, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -25,13 +25,51 @@ fn connected() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
+/// What relays.
+type Way = fn(TcpStream, TcpStream) -> Relayed;
+
 impl Pair {
-    fn new() -> Self {
+    fn new(way: Way) -> Self {
         let (client, down) = connected();
         let (up, server) = connected();
-        Self { client, server, relay: spawn(|| relay(down, up)) }
+        Self { client, server, relay: spawn(move || way(down, up)) }
     }
 }
+
+fn with_tokio(first: TcpStream, second: TcpStream) -> Relayed {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    runtime.block_on(async {
+        let [first, second] = [first, second].map(|stream| {
+            stream.set_nonblocking(true).unwrap();
+            tokio::net::TcpStream::from_std(stream).unwrap()
+        });
+        hoptrail::tokio::relay(first, second).await
+    })
+}
+
+/// Each function as a test of either relay.
+macro_rules! both_ways {
+    ($($name:ident),* $(,)?) => {
+        mod blocking {
+            $(#[test] fn $name() { super::$name(hoptrail::relay); })*
+        }
+        mod with_tokio {
+            $(#[test] fn $name() { super::$name(super::with_tokio); })*
+        }
+    };
+}
+
+both_ways!(
+    both_ways_at_once_byte_for_byte,
+    a_half_close_leaves_the_other_half_open,
+    a_stalled_reader_stops_the_writer_and_loses_nothing,
+    a_reset_of_the_client_reaches_the_server,
+    a_reset_of_the_server_in_the_middle_of_sending_reaches_the_client,
+    a_reset_after_a_half_close_reaches_the_other_side,
+    a_reset_is_noticed_while_the_other_side_stalls,
+    both_ends_closing_at_once_is_an_orderly_end,
+    an_end_at_any_point_of_a_turn_is_passed_on,
+);
 
 fn pattern(length: usize, seed: u32) -> Vec<u8> {
     let mut state = seed;
@@ -48,9 +86,8 @@ fn rest(mut stream: &TcpStream) -> Vec<u8> {
     bytes
 }
 
-#[test]
-fn both_ways_at_once_byte_for_byte() {
-    let Pair { client, server, relay } = Pair::new();
+fn both_ways_at_once_byte_for_byte(way: Way) {
+    let Pair { client, server, relay } = Pair::new(way);
     let sends = |mut stream: TcpStream, bytes: Vec<u8>| {
         spawn(move || {
             stream.write_all(&bytes).unwrap();
@@ -71,9 +108,8 @@ fn both_ways_at_once_byte_for_byte() {
     assert!(relayed.error.is_none());
 }
 
-#[test]
-fn a_half_close_leaves_the_other_half_open() {
-    let Pair { mut client, mut server, relay } = Pair::new();
+fn a_half_close_leaves_the_other_half_open(way: Way) {
+    let Pair { mut client, mut server, relay } = Pair::new(way);
     client.write_all(b"question").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(&server), b"question");
@@ -88,9 +124,8 @@ fn a_half_close_leaves_the_other_half_open() {
     assert!(relayed.error.is_none());
 }
 
-#[test]
-fn a_stalled_reader_stops_the_writer_and_loses_nothing() {
-    let Pair { client, mut server, relay } = Pair::new();
+fn a_stalled_reader_stops_the_writer_and_loses_nothing(way: Way) {
+    let Pair { client, mut server, relay } = Pair::new(way);
     server.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let mut sent = 0usize;
     let block = [7; 65_536];
@@ -116,17 +151,15 @@ fn sees_reset(mut survivor: TcpStream) {
     }
 }
 
-#[test]
-fn a_reset_of_the_client_reaches_the_server() {
-    let Pair { client, server, relay } = Pair::new();
+fn a_reset_of_the_client_reaches_the_server(way: Way) {
+    let Pair { client, server, relay } = Pair::new(way);
     reset(client).unwrap();
     sees_reset(server);
     assert_eq!(relay.join().unwrap().error.unwrap().kind(), ErrorKind::Reset);
 }
 
-#[test]
-fn a_reset_of_the_server_in_the_middle_of_sending_reaches_the_client() {
-    let Pair { mut client, mut server, relay } = Pair::new();
+fn a_reset_of_the_server_in_the_middle_of_sending_reaches_the_client(way: Way) {
+    let Pair { mut client, mut server, relay } = Pair::new(way);
     client.write_all(&pattern(100_000, 3)).unwrap();
     server.read_exact(&mut [0; 1000]).unwrap();
     reset(server).unwrap();
@@ -134,9 +167,8 @@ fn a_reset_of_the_server_in_the_middle_of_sending_reaches_the_client() {
     assert!(relay.join().unwrap().error.is_some());
 }
 
-#[test]
-fn a_reset_after_a_half_close_reaches_the_other_side() {
-    let Pair { client, server, relay } = Pair::new();
+fn a_reset_after_a_half_close_reaches_the_other_side(way: Way) {
+    let Pair { client, server, relay } = Pair::new(way);
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(&server), b"");
     reset(client).unwrap();
@@ -150,9 +182,8 @@ fn a_reset_after_a_half_close_reaches_the_other_side() {
     assert!(failed);
 }
 
-#[test]
-fn a_reset_is_noticed_while_the_other_side_stalls() {
-    let Pair { mut client, server, relay } = Pair::new();
+fn a_reset_is_noticed_while_the_other_side_stalls(way: Way) {
+    let Pair { mut client, server, relay } = Pair::new(way);
     client.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     while client.write(&[7; 65_536]).is_ok() {}
     reset(client).unwrap();
@@ -160,18 +191,16 @@ fn a_reset_is_noticed_while_the_other_side_stalls() {
     sees_reset(server);
 }
 
-#[test]
-fn both_ends_closing_at_once_is_an_orderly_end() {
+fn both_ends_closing_at_once_is_an_orderly_end(way: Way) {
     for _ in 0..200 {
-        let Pair { client, server, relay } = Pair::new();
+        let Pair { client, server, relay } = Pair::new(way);
         drop((client, server));
         assert!(relay.join().unwrap().error.is_none());
     }
 }
 
 /// The relay takes turns of eight reads of 64 KiB: an end that is the last read of a turn counts too.
-#[test]
-fn an_end_at_any_point_of_a_turn_is_passed_on() {
+fn an_end_at_any_point_of_a_turn_is_passed_on(way: Way) {
     for reads in 5..=18 {
         let (mut client, down) = connected();
         let (up, server) = connected();
@@ -186,9 +215,61 @@ fn an_end_at_any_point_of_a_turn_is_passed_on() {
         });
         // As much as the sockets hold is there before the relay begins to read.
         sleep(Duration::from_millis(20));
-        let relay = spawn(|| relay(down, up));
+        let relay = spawn(move || way(down, up));
         assert!(rest(&server) == sent, "{reads} reads");
         drop((sender.join().unwrap(), server));
         assert!(relay.join().unwrap().error.is_none());
+    }
+}
+
+/// A task that is cancelled must not look like the end of an answer.
+#[test]
+fn a_relay_that_is_dropped_resets_both() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_io().build().unwrap();
+    let (mut client, down) = connected();
+    let (up, mut server) = connected();
+    let task = runtime.spawn(async {
+        let [down, up] = [down, up].map(|stream| {
+            stream.set_nonblocking(true).unwrap();
+            tokio::net::TcpStream::from_std(stream).unwrap()
+        });
+        hoptrail::tokio::relay(down, up).await
+    });
+    client.write_all(b"half of an answer").unwrap();
+    server.read_exact(&mut [0; 4]).unwrap();
+    task.abort();
+    assert!(runtime.block_on(task).unwrap_err().is_cancelled());
+    sees_reset(server);
+    sees_reset(client);
+}
+
+/// More pairs than threads: none waits for another.
+#[test]
+fn a_hundred_pairs_on_one_thread() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_io().build().unwrap();
+    let _inside = runtime.enter();
+    let pairs: Vec<_> = (0..100)
+        .map(|_| {
+            let (client, down) = connected();
+            let (up, server) = connected();
+            let [down, up] = [down, up].map(|stream| {
+                stream.set_nonblocking(true).unwrap();
+                tokio::net::TcpStream::from_std(stream).unwrap()
+            });
+            (client, server, runtime.spawn(hoptrail::tokio::relay(down, up)))
+        })
+        .collect();
+    for (i, (mut client, mut server, _)) in pairs.iter().map(|(c, s, t)| (c, s, t)).enumerate() {
+        client.write_all(&i.to_be_bytes()).unwrap();
+        let mut got = [0; 8];
+        server.read_exact(&mut got).unwrap();
+        assert_eq!(got, i.to_be_bytes());
+    }
+    for (client, server, task) in pairs {
+        drop((client, server));
+        let relayed = runtime.block_on(task).unwrap();
+        assert_eq!((relayed.from_first, relayed.from_second), (8, 0));
+        assert!(relayed.error.is_none());
     }
 }

@@ -195,7 +195,7 @@ pub(crate) fn not_redirected() {
     let proxy = bound(&acme, at);
     stranger.send_to(b"hello", at).unwrap();
     let flow = acme.run(proxy.fd.0, |fd| {
-        let socket = UdpProxySocket::from(UdpSocket::from(held(fd)?.try_clone()?));
+        let socket = UdpProxySocket::from_std(UdpSocket::from(held(fd)?.try_clone()?))?;
         let (_, peer) = socket.recv_from(&mut [0; 16])?;
         Ok((peer, socket.redirect_of(peer)?.map(|flow| flow.destination())))
     });

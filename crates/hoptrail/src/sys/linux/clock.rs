@@ -1,4 +1,4 @@
-//! From the kernel's nanoseconds since boot to the time of day.
+//! The moment of boot.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, SystemTime};
@@ -9,11 +9,6 @@ pub(crate) fn boot_time() -> SystemTime {
     let seconds = u64::try_from(since.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(since.tv_nsec).unwrap_or_default();
     SystemTime::now().checked_sub(Duration::new(seconds, nanos)).unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-/// `ns` nanoseconds after boot.
-pub(crate) fn after_boot(boot: SystemTime, ns: u64) -> SystemTime {
-    boot.checked_add(Duration::from_nanos(ns)).unwrap_or(boot)
 }
 
 #[cfg(test)]

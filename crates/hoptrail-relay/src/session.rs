@@ -1,0 +1,313 @@
+//! One relayed connection, from the dial to its end: a state machine over two sockets.
+//!
+//! Bytes of the client wait until the upstream is there and the first of them were looked at; bytes
+//! of the upstream, which speaks first in some protocols, wait for nothing but the upstream.
+
+mod dialling;
+mod look;
+mod refusing;
+
+use crate::counters::Counters;
+use crate::ledger::{Cause, End, Ledger, Step};
+use crate::rules::Rules;
+use crate::rules::throttle::Bucket;
+use crate::shared::Shared;
+use crate::sockets::{reset_on_close, take_error};
+use crate::tap::Tap;
+use crate::upstream::Handshake;
+use crate::way::{Broken, Ends, Tools, Turn, Way};
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// For how long a denied client may take to read its answer.
+const LINGER_NS: u64 = 5_000_000_000;
+/// What a throttled direction waits for at least, so that it is not woken for every byte.
+const PACED: u64 = 4096;
+
+/// One of the two sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    Client,
+    Upstream,
+}
+
+/// A connection and what it needs while it lasts.
+pub(crate) struct Session {
+    client: OwnedFd,
+    /// Gone once the connection is denied.
+    upstream: Option<OwnedFd>,
+    stage: Stage,
+    /// The client's first bytes were looked at, and may go.
+    looked: bool,
+    /// The upstream's too, or the client spoke first.
+    greeted: bool,
+    /// A place in the worker's queue is taken.
+    pub(crate) queued: bool,
+    /// When the worker comes back by itself; 0 for never.
+    pub(crate) later: u64,
+    up: Way,
+    down: Way,
+    broken: Option<(Side, Errno)>,
+    /// When anything moved last, or the stage began.
+    touched: u64,
+    /// Of each direction, when throttled.
+    pace: Option<Box<[Bucket; 2]>>,
+    taps: Option<Box<Taps>>,
+    pub(crate) ledger: Ledger,
+}
+
+/// Who sees each direction's bytes.
+pub(crate) type Taps = [Box<dyn Tap>; 2];
+
+enum Stage {
+    /// The connect is under way.
+    Dialling,
+    /// It stands; the upstream proxy is being told where to go.
+    Handshake(Box<Handshake>),
+    /// Both ways are open.
+    Open,
+    /// The client is given an answer, and then closed.
+    Refusing,
+}
+
+/// What the worker does next with a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// Wait for an event.
+    Wait,
+    /// Come back after the others.
+    Again,
+    /// Come back then.
+    At(u64),
+    /// It is over.
+    End(End),
+}
+
+/// For how long a session may wait, in nanoseconds; `u64::MAX` for ever.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connect: u64,
+    pub(crate) idle: u64,
+    pub(crate) half_closed: u64,
+}
+
+/// What a session is given to work with.
+pub(crate) struct Desk<'a> {
+    pub(crate) tools: &'a mut Tools,
+    pub(crate) shared: &'a Shared,
+    pub(crate) counters: &'a Counters,
+    pub(crate) rules: &'a Rules,
+    pub(crate) now: u64,
+}
+
+impl Session {
+    /// `looked`: nobody wants to see the first bytes.
+    pub(crate) fn new(
+        client: OwnedFd,
+        upstream: OwnedFd,
+        ledger: Ledger,
+        looked: bool,
+        taps: Option<Box<Taps>>,
+    ) -> Self {
+        let touched = ledger.opened_ns;
+        Self {
+            client,
+            upstream: Some(upstream),
+            stage: Stage::Dialling,
+            looked,
+            greeted: false,
+            queued: false,
+            later: 0,
+            up: Way::default(),
+            down: Way::default(),
+            broken: None,
+            touched,
+            pace: None,
+            taps,
+            ledger,
+        }
+    }
+
+    pub(crate) fn sockets(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [Some(self.client.as_fd()), self.upstream.as_ref().map(AsFd::as_fd)]
+    }
+
+    /// Notes what epoll tells of one socket.
+    pub(crate) fn note(&mut self, side: Side, events: EventFlags) {
+        let (out, into) = match side {
+            Side::Client => (&mut self.up, &mut self.down),
+            Side::Upstream => (&mut self.down, &mut self.up),
+        };
+        let ends = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR | EventFlags::PRI;
+        if events.intersects(ends) {
+            out.announced = true;
+        }
+        if events.intersects(EventFlags::IN | ends) {
+            out.readable = true;
+        }
+        if events.contains(EventFlags::OUT) {
+            into.writable = true;
+        }
+        if events.contains(EventFlags::ERR) && self.broken.is_none() {
+            let socket = match side {
+                Side::Client => Some(&self.client),
+                Side::Upstream => self.upstream.as_ref(),
+            };
+            // Reading would no longer find an error that was taken here, so it is kept.
+            self.broken = socket.and_then(take_error).map(|errno| (side, errno));
+        }
+    }
+
+    /// Does all that can be done without waiting.
+    pub(crate) fn advance(&mut self, desk: &mut Desk<'_>) -> Next {
+        let before = self.up.bytes + self.down.bytes;
+        let (from_client, from_upstream) = (self.up.bytes, self.down.bytes);
+        let next = self.step(desk).unwrap_or_else(Next::End);
+        Counters::add(&desk.counters.from_client, self.up.bytes - from_client);
+        Counters::add(&desk.counters.from_upstream, self.down.bytes - from_upstream);
+        if self.up.bytes + self.down.bytes != before {
+            self.touched = desk.now;
+        }
+        next
+    }
+
+    /// Whether it has waited for too long.
+    pub(crate) fn overdue(&self, limits: &Limits, now: u64) -> Option<End> {
+        let unreachable = |step| End::Unreachable(Cause::of(step, Errno::TIMEDOUT));
+        let (limit, end) = match self.stage {
+            Stage::Dialling => (limits.connect, unreachable(Step::Connect)),
+            Stage::Handshake(_) => (limits.connect, unreachable(Step::Handshake)),
+            Stage::Refusing => (LINGER_NS, End::Denied),
+            Stage::Open if self.up.ended || self.down.ended => (limits.half_closed, End::Idle),
+            Stage::Open => (limits.idle, End::Idle),
+        };
+        (now.saturating_sub(self.touched) >= limit).then_some(end)
+    }
+
+    /// Whether its waiting is measured in seconds and not in minutes.
+    pub(crate) fn is_young(&self) -> bool {
+        !matches!(self.stage, Stage::Open) || !self.looked
+    }
+
+    /// Closes both sockets as `end` demands, and gives the ledger for the last word.
+    pub(crate) fn close(mut self, end: End, tools: &mut Tools) -> Ledger {
+        self.up.dissolve(&mut tools.pipes);
+        self.down.dissolve(&mut tools.pipes);
+        if end != End::Closed && !self.has_answered() {
+            reset_on_close(&self.client);
+            if let Some(upstream) = &self.upstream {
+                reset_on_close(upstream);
+            }
+        }
+        self.ledger.from_client = self.up.bytes;
+        self.ledger.from_upstream = self.down.bytes;
+        self.ledger
+    }
+
+    fn has_answered(&self) -> bool {
+        matches!(self.stage, Stage::Refusing) && self.down.is_empty()
+    }
+
+    fn step(&mut self, desk: &mut Desk<'_>) -> Result<Next, End> {
+        if matches!(self.stage, Stage::Refusing) {
+            return self.refusing(desk);
+        }
+        self.dialling(desk)?;
+        self.look(desk)?;
+        if matches!(self.stage, Stage::Refusing) {
+            return self.refusing(desk);
+        }
+        self.greet(desk)?;
+        let down = self.pump(Side::Upstream, desk)?;
+        let up = self.pump(Side::Client, desk)?;
+        if self.up.shut && self.down.shut {
+            return Err(End::Closed);
+        }
+        if let Some((side, _)) = self.broken {
+            return Err(reset_by(side));
+        }
+        Ok(sooner(up, down))
+    }
+
+    /// Moves one direction's bytes as far as they go now.
+    fn pump(&mut self, from: Side, desk: &mut Desk<'_>) -> Result<Next, End> {
+        if !self.flows(from) {
+            return Ok(Next::Wait);
+        }
+        let Some(upstream) = &self.upstream else { return Ok(Next::Wait) };
+        let (client, upstream) = (self.client.as_fd(), upstream.as_fd());
+        let (way, other, source, target) = match from {
+            Side::Client => (&mut self.up, &self.down, client, upstream),
+            Side::Upstream => (&mut self.down, &self.up, upstream, client),
+        };
+        let mut bucket = self.pace.as_deref_mut().map(|pace| &mut pace[from.index()]);
+        let granted = bucket.as_deref_mut().map_or(u64::MAX, |b| b.take(u64::MAX, desk.now));
+        let mut ends = Ends {
+            source,
+            target,
+            tap: self.taps.as_deref_mut().map(|taps| &mut *taps[from.index()]),
+            allowance: granted,
+            last: other.shut,
+        };
+        let turn = way.pump(desk.tools, &mut ends);
+        let left = ends.allowance;
+        match (turn, bucket) {
+            (Ok(Turn::Throttled), Some(bucket)) => Ok(Next::At(bucket.ready_at(PACED))),
+            (turn, bucket) => {
+                bucket.into_iter().for_each(|bucket| bucket.give_back(left));
+                self.after(from, turn)
+            }
+        }
+    }
+
+    fn after(&mut self, from: Side, turn: Result<Turn, Broken>) -> Result<Next, End> {
+        match turn {
+            Ok(Turn::Waits) => Ok(Next::Wait),
+            Ok(Turn::Unfinished | Turn::Throttled) => Ok(Next::Again),
+            Ok(Turn::Denied) => Err(End::Denied),
+            Err(broken) => self.break_off(from, broken),
+        }
+    }
+
+    /// Whether a direction is open.
+    fn flows(&self, from: Side) -> bool {
+        matches!(self.stage, Stage::Open) && (self.looked || from == Side::Upstream)
+    }
+
+    /// A socket failed. What the other direction has brought already is still delivered, as it would
+    /// be without a relay; then both are reset.
+    fn break_off(&mut self, from: Side, broken: Broken) -> Result<Next, End> {
+        let side = if broken.source { from } else { from.other() };
+        if broken.source || self.broken.is_some() {
+            return Err(reset_by(side));
+        }
+        self.broken = Some((side, broken.errno));
+        Ok(Next::Wait)
+    }
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Upstream,
+            Self::Upstream => Self::Client,
+        }
+    }
+}
+
+/// Of what two directions ask for, what comes first.
+fn sooner(one: Next, other: Next) -> Next {
+    match (one, other) {
+        (Next::Again, _) | (_, Next::Again) => Next::Again,
+        (Next::At(one), Next::At(other)) => Next::At(one.min(other)),
+        (Next::Wait, next) | (next, _) => next,
+    }
+}
+
+fn reset_by(side: Side) -> End {
+    match side {
+        Side::Client => End::ClientReset,
+        Side::Upstream => End::UpstreamReset,
+    }
+}

@@ -1,0 +1,74 @@
+//! From the connect to the open stage, with an upstream proxy in between or not.
+
+use super::{Desk, Session, Side, Stage};
+use crate::ledger::{Cause, End, Step};
+use crate::upstream::Handshake;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+use std::os::fd::AsFd;
+
+impl Session {
+    /// From the connect to the open stage.
+    pub(super) fn dialling(&mut self, desk: &mut Desk<'_>) -> Result<(), End> {
+        if matches!(self.stage, Stage::Dialling) {
+            if let Some((Side::Upstream, errno)) = self.broken {
+                return Err(End::Unreachable(Cause::of(Step::Connect, errno)));
+            }
+            if !self.up.writable {
+                return Ok(());
+            }
+            self.connected(desk);
+        }
+        if matches!(self.stage, Stage::Handshake(_)) {
+            self.handshake(desk)?;
+        }
+        Ok(())
+    }
+
+    fn connected(&mut self, desk: &mut Desk<'_>) {
+        self.touched = desk.now;
+        match Handshake::new(&desk.shared.upstream, self.ledger.destination) {
+            Some(handshake) => self.stage = Stage::Handshake(Box::new(handshake)),
+            None => self.open(),
+        }
+    }
+
+    fn open(&mut self) {
+        self.stage = Stage::Open;
+    }
+
+    /// Talks to the upstream proxy until it has made its way; what it sends behind that is the
+    /// destination's.
+    fn handshake(&mut self, desk: &mut Desk<'_>) -> Result<(), End> {
+        let failed = |errno| End::Unreachable(Cause::of(Step::Handshake, errno));
+        loop {
+            let (Stage::Handshake(handshake), Some(upstream)) = (&mut self.stage, &self.upstream)
+            else {
+                return Ok(());
+            };
+            while self.up.writable && !handshake.output().is_empty() {
+                match send(upstream, handshake.output(), SendFlags::NOSIGNAL) {
+                    Ok(n) => handshake.sent(n),
+                    Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) => self.up.writable = false,
+                    Err(errno) => return Err(failed(errno)),
+                }
+            }
+            if self.down.held().is_empty() {
+                let gathered = self.down.gather(upstream.as_fd(), desk.tools, usize::MAX);
+                gathered.map_err(|broken| failed(broken.errno))?;
+            }
+            if self.down.held().is_empty() {
+                let gone = self.down.ended || self.broken.is_some();
+                return if gone { Err(failed(Errno::CONNRESET)) } else { Ok(()) };
+            }
+            let progress =
+                handshake.input(self.down.held()).map_err(|_| failed(Errno::CONNREFUSED))?;
+            self.down.consume(progress.consumed);
+            if progress.done {
+                self.touched = desk.now;
+                self.open();
+            }
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! One direction of a connection: bytes from a source to a target, the cheapest correct way.
+//!
+//! Small messages go through one buffer that all connections of a worker share: a read and a write.
+//! When data flow in bulk they are spliced through a pipe and never enter user space. What a blocked
+//! target has not taken yet is held, and nothing more is read until it is gone: so the source feels
+//! the target's back-pressure.
+
+use crate::pipes::{self, Pipe, Pipes};
+use crate::sockets::is_wait;
+use crate::tap::{Ruling, Tap};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use rustix::pipe::{SpliceFlags, splice};
+use std::os::fd::BorrowedFd;
+
+/// What one read takes. It fits a core's second-level cache together with what the kernel copies.
+pub(crate) const BUFFER: usize = 64 << 10;
+/// Moves of one direction before others have their turn.
+const TURN: usize = 16;
+/// Reads that filled the buffer, one after another, from which on data count as bulk.
+const BULK_AFTER: u8 = 2;
+/// Wakes that moved less than [`SMALL`], one after another, after which they no longer do.
+const SMALL_WAKES: u8 = 3;
+const SMALL: u64 = 16 << 10;
+
+/// One direction's state. An idle one owns no memory but this.
+#[derive(Default, Debug)]
+pub(crate) struct Way {
+    /// Bytes that were read and not written yet.
+    held: Vec<u8>,
+    /// How many of `held` are gone already.
+    gone: usize,
+    /// How many of the rest are the relay's own and not the source's.
+    own: usize,
+    /// With what a blocked target has left in it.
+    pipe: Option<Box<Pipe>>,
+    /// The source's bytes that the target was given.
+    pub(crate) bytes: u64,
+    /// Bytes of the wake that is under way.
+    moved: u64,
+    /// Bytes that the tap has seen and that were not spliced yet.
+    seen: usize,
+    /// The source may have more: epoll tells only of changes, so it is remembered.
+    pub(crate) readable: bool,
+    /// The target may take more, likewise.
+    pub(crate) writable: bool,
+    /// The source's end or urgent data were announced: then a short read does not mean that nothing
+    /// is left, and no further event would tell.
+    pub(crate) announced: bool,
+    /// The source has nothing more to say.
+    pub(crate) ended: bool,
+    /// And the target knows.
+    pub(crate) shut: bool,
+    bulk: bool,
+    /// Full reads (or small wakes, in bulk) one after another.
+    streak: u8,
+}
+
+/// What a worker lends to the directions it moves.
+pub(crate) struct Tools {
+    pub(crate) buffer: Box<[u8]>,
+    pub(crate) pipes: Pipes,
+    /// Some direction has moved bulk data since this was last asked.
+    pub(crate) bulk: bool,
+}
+
+/// The sockets of a direction, and what limits it this time.
+pub(crate) struct Ends<'a> {
+    pub(crate) source: BorrowedFd<'a>,
+    pub(crate) target: BorrowedFd<'a>,
+    /// Sees every byte before the target does.
+    pub(crate) tap: Option<&'a mut (dyn Tap + 'static)>,
+    /// How many bytes may be read; less than all of them when throttled.
+    pub(crate) allowance: u64,
+    /// Whether the target would be closed at once after its end: then it need not be told.
+    pub(crate) last: bool,
+}
+
+/// What became of a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    /// A socket must become ready first.
+    Waits,
+    /// There is more to do, after the others.
+    Unfinished,
+    /// The allowance is used up.
+    Throttled,
+    /// The tap denies the rest.
+    Denied,
+}
+
+/// Which side of the direction failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Broken {
+    pub(crate) source: bool,
+    pub(crate) errno: Errno,
+}
+
+/// Whether the direction can go on at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Go {
+    On,
+    Wait,
+    Deny,
+}
+
+impl Tools {
+    pub(crate) fn new() -> Self {
+        Self { buffer: vec![0; BUFFER].into(), pipes: Pipes::default(), bulk: false }
+    }
+}
+
+impl Way {
+    /// Moves what can be moved without waiting, for one turn.
+    pub(crate) fn pump(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Turn, Broken> {
+        let turn = self.turn(tools, ends);
+        if let Some(pipe) = self.pipe.take_if(|pipe| pipe.filled == 0) {
+            tools.pipes.give_back(*pipe);
+        }
+        turn
+    }
+
+    /// Puts bytes before everything that is held: the relay's own, which do not count.
+    pub(crate) fn put_first(&mut self, own: &[u8]) {
+        self.held.splice(..self.gone, own.iter().copied());
+        self.gone = 0;
+        self.own += own.len();
+    }
+
+    /// Reads once into what is held, up to `limit` held bytes, without passing anything on.
+    pub(crate) fn gather(
+        &mut self,
+        source: BorrowedFd<'_>,
+        tools: &mut Tools,
+        limit: usize,
+    ) -> Result<(), Broken> {
+        let room = limit.saturating_sub(self.held.len()).min(tools.buffer.len());
+        if !self.readable || self.ended || room == 0 {
+            return Ok(());
+        }
+        if let Some(n) = self.read(source, &mut tools.buffer[..room], RecvFlags::empty())? {
+            self.held.extend_from_slice(&tools.buffer[..n]);
+        }
+        Ok(())
+    }
+
+    /// What is held and not gone.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.held[self.gone..]
+    }
+
+    /// Takes the first of the held bytes away: they were meant for the relay.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.gone += n;
+        self.trim();
+    }
+
+    /// Everything that was read has been passed on.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.pipe.is_none()
+    }
+
+    /// Gives a pipe back, at the end.
+    pub(crate) fn dissolve(&mut self, pipes: &mut Pipes) {
+        if let Some(pipe) = self.pipe.take() {
+            pipes.give_back(*pipe);
+        }
+    }
+
+    fn turn(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Turn, Broken> {
+        for _ in 0..TURN {
+            if self.flush(ends)? == Go::Wait {
+                return Ok(Turn::Waits);
+            }
+            if self.ended {
+                self.pass_on_end(ends)?;
+                return Ok(Turn::Waits);
+            }
+            if ends.allowance == 0 {
+                return Ok(Turn::Throttled);
+            }
+            if !self.readable {
+                return Ok(Turn::Waits);
+            }
+            let go = if self.bulk { self.bulk(tools, ends)? } else { self.copy(tools, ends)? };
+            if go == Go::Deny {
+                return Ok(Turn::Denied);
+            }
+        }
+        Ok(Turn::Unfinished)
+    }
+
+    fn pass_on_end(&mut self, ends: &Ends<'_>) -> Result<(), Broken> {
+        if self.shut {
+            return Ok(());
+        }
+        self.shut = true;
+        if ends.last {
+            return Ok(());
+        }
+        shutdown(ends.target, Shutdown::Write).map_err(target)
+    }
+
+    /// Writes what is held from before.
+    fn flush(&mut self, ends: &Ends<'_>) -> Result<Go, Broken> {
+        while self.gone < self.held.len() {
+            if !self.writable {
+                return Ok(Go::Wait);
+            }
+            let n = self.write(ends.target, &self.held[self.gone..])?;
+            let Some(n) = n else {
+                self.writable = false;
+                return Ok(Go::Wait);
+            };
+            let own = n.min(self.own);
+            self.own -= own;
+            self.count(n - own);
+            self.gone += n;
+        }
+        self.trim();
+        self.flush_pipe(ends)
+    }
+
+    fn flush_pipe(&mut self, ends: &Ends<'_>) -> Result<Go, Broken> {
+        while let Some(pipe) = &mut self.pipe
+            && pipe.filled > 0
+        {
+            if !self.writable {
+                return Ok(Go::Wait);
+            }
+            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+            match splice(&pipe.read, None, ends.target, None, pipe.filled, flags) {
+                Ok(n) => {
+                    pipe.filled -= n;
+                    self.count(n);
+                }
+                Err(error) if is_wait(error) => {
+                    self.writable = error == Errno::INTR;
+                }
+                Err(error) => return Err(target(error)),
+            }
+        }
+        Ok(Go::On)
+    }
+
+    /// One read and one write.
+    fn copy(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Go, Broken> {
+        let room = usize::try_from(ends.allowance).unwrap_or(usize::MAX).min(BUFFER);
+        let buffer = &mut tools.buffer[..room];
+        let Some(n) = self.read(ends.source, buffer, RecvFlags::empty())? else {
+            return Ok(Go::On);
+        };
+        ends.allowance -= n as u64;
+        if let Some(tap) = &mut ends.tap
+            && tap.see(&buffer[..n]) == Ruling::Deny
+        {
+            return Ok(Go::Deny);
+        }
+        let written = self.write(ends.target, &buffer[..n])?.unwrap_or(0);
+        self.count(written);
+        if written < n {
+            self.writable = false;
+            self.held.extend_from_slice(&buffer[written..n]);
+        }
+        self.note_read(n == BUFFER && written == n);
+        Ok(Go::On)
+    }
+
+    fn note_read(&mut self, full: bool) {
+        self.streak = if full { self.streak + 1 } else { 0 };
+        if self.streak >= BULK_AFTER {
+            (self.bulk, self.streak, self.moved) = (true, 0, 0);
+        }
+    }
+
+    /// One splice into the pipe; the next flush empties it.
+    fn bulk(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Go, Broken> {
+        tools.bulk = true;
+        if self.pipe.is_none() {
+            self.pipe = tools.pipes.take();
+        }
+        let Some(pipe) = &self.pipe else {
+            // Enough pipes are in use, or descriptors have run out.
+            return self.copy(tools, ends);
+        };
+        let mut room = usize::try_from(ends.allowance).unwrap_or(usize::MAX).min(pipes::capacity());
+        if let Some(tap) = &mut ends.tap {
+            if self.seen == 0 {
+                let room = room.min(BUFFER);
+                let peeked = recv(ends.source, &mut tools.buffer[..room], RecvFlags::PEEK);
+                match peeked {
+                    // The end and errors are for the splice to find.
+                    Err(_) | Ok((0, _)) => {}
+                    Ok((n, _)) => {
+                        self.seen = n;
+                        if tap.see(&tools.buffer[..n]) == Ruling::Deny {
+                            return Ok(Go::Deny);
+                        }
+                    }
+                }
+            }
+            // With nothing seen one byte would tell the end from a wait, but not unseen data.
+            if self.seen == 0 {
+                let go = self.copy(tools, ends)?;
+                if !self.readable {
+                    self.note_wake();
+                }
+                return Ok(go);
+            }
+            room = room.min(self.seen);
+        }
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        match splice(ends.source, None, &pipe.write, None, room, flags) {
+            Ok(0) => self.ended = true,
+            Ok(n) => {
+                ends.allowance -= n as u64;
+                self.seen = self.seen.saturating_sub(n);
+                self.moved += n as u64;
+                if let Some(pipe) = &mut self.pipe {
+                    pipe.filled += n;
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                self.note_wake();
+            }
+            Err(error) => return Err(source(error)),
+        }
+        Ok(Go::On)
+    }
+
+    /// The source has run dry. After some wakes with little data the buffer is cheaper again.
+    fn note_wake(&mut self) {
+        self.streak = if self.moved < SMALL { self.streak + 1 } else { 0 };
+        self.moved = 0;
+        if self.streak >= SMALL_WAKES {
+            (self.bulk, self.streak) = (false, 0);
+        }
+    }
+
+    /// Nothing when there is nothing now, or nothing any more.
+    fn read(
+        &mut self,
+        from: BorrowedFd<'_>,
+        buffer: &mut [u8],
+        flags: RecvFlags,
+    ) -> Result<Option<usize>, Broken> {
+        let room = buffer.len();
+        match recv(from, buffer, flags) {
+            Ok((0, _)) => self.ended = true,
+            Ok((n, _)) => {
+                // A stream's short read means that nothing is left.
+                self.readable = n == room || self.announced;
+                return Ok(Some(n));
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => self.readable = false,
+            Err(error) => return Err(source(error)),
+        }
+        Ok(None)
+    }
+
+    fn write(&self, to: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<usize>, Broken> {
+        match send(to, bytes, SendFlags::NOSIGNAL) {
+            Ok(n) => Ok(Some(n)),
+            Err(Errno::INTR) => Ok(Some(0)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(target(error)),
+        }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    fn trim(&mut self) {
+        if self.gone == self.held.len() {
+            self.held = Vec::new();
+            self.gone = 0;
+        }
+    }
+}
+
+fn source(errno: Errno) -> Broken {
+    Broken { source: true, errno }
+}
+
+fn target(errno: Errno) -> Broken {
+    Broken { source: false, errno }
+}

@@ -1,0 +1,208 @@
+//! Accepting connections, and starting their way on.
+
+use super::{Accepting, LISTENERS, REST, SWEEP, Worker, token};
+use crate::config::Inspect;
+use crate::counters::Counters;
+use crate::ledger::{Cause, End, Ledger, Step};
+use crate::origin::Origin;
+use crate::rules::{Decision, Early, Question, Verdict};
+use crate::session::{Session, Side};
+use crate::sockets::reset_on_close;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, SocketType, acceptfrom_with, connect, socket_with, sockopt};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Connections that one event accepts, before sessions have their turn.
+const BATCH: usize = 32;
+
+impl Worker {
+    /// Each listener wakes one worker at a time.
+    pub(super) fn watch_listeners(&mut self) -> io::Result<()> {
+        for (n, listener) in self.shared.listeners.iter().enumerate() {
+            let data = EventData::new_u64(LISTENERS + n as u64);
+            epoll::add(&self.epoll, listener, data, EventFlags::IN | EventFlags::EXCLUSIVE)?;
+        }
+        self.accepting = Accepting::Yes;
+        Ok(())
+    }
+
+    fn unwatch_listeners(&self) {
+        for listener in &self.shared.listeners {
+            // It is not there when accepting rests already.
+            let _ = epoll::delete(&self.epoll, listener);
+        }
+    }
+
+    /// The relay stops: what waits in the listeners' queues is taken, and nothing more.
+    pub(super) fn stop_accepting(&mut self) {
+        self.next_sweep = 0;
+        if self.accepting == Accepting::Over {
+            return;
+        }
+        self.unwatch_listeners();
+        for listener in 0..self.shared.listeners.len() {
+            while self.accept_one(listener) {}
+        }
+        self.accepting = Accepting::Over;
+    }
+
+    /// Descriptors, memory or places have run out: no more connections for a while. They wait in the
+    /// listeners' queues.
+    fn rest(&mut self) {
+        if self.accepting == Accepting::Yes {
+            self.unwatch_listeners();
+            self.shared.tell_paused(true);
+        }
+        self.accepting = Accepting::Rests(self.now + REST);
+    }
+
+    pub(super) fn resume(&mut self) {
+        if !self.shared.places.any() {
+            self.accepting = Accepting::Rests(self.now + REST);
+        } else if self.watch_listeners().is_ok() {
+            self.shared.tell_paused(false);
+        }
+    }
+
+    pub(super) fn accept(&mut self, listener: usize) {
+        for _ in 0..BATCH {
+            if !self.accept_one(listener) {
+                return;
+            }
+        }
+    }
+
+    /// Whether there may be another.
+    fn accept_one(&mut self, listener: usize) -> bool {
+        if !self.shared.places.take() {
+            self.rest();
+            return false;
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        match acceptfrom_with(&self.shared.listeners[listener], flags) {
+            Ok((client, peer)) => {
+                // Only an accepted connection has a peer without an address: it is gone already.
+                match peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
+                    Some(peer) => self.begin(client, peer),
+                    None => self.shared.places.free(),
+                }
+                true
+            }
+            Err(error) => {
+                self.shared.places.free();
+                match error {
+                    Errno::AGAIN => false,
+                    Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
+                        self.rest();
+                        false
+                    }
+                    // The connection has failed in the queue, not the listener.
+                    _ => true,
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, client: OwnedFd, peer: SocketAddr) {
+        Counters::add(&self.counters.accepted, 1);
+        let origin = Origin::of(&client, peer, &self.shared.config, &mut self.applications);
+        let started = origin.and_then(|origin| {
+            self.dial(&origin)
+                .map_err(|end| (origin.ledger.clone(), end))
+                .map(|(upstream, decision)| (origin.ledger, upstream, decision))
+        });
+        match started {
+            Ok((ledger, upstream, decision)) => self.open(client, upstream, ledger, decision),
+            Err((ledger, end)) => {
+                reset_on_close(&client);
+                self.shared.places.free();
+                self.farewell(&ledger, end);
+            }
+        }
+    }
+
+    /// Asks the rules, as far as they can tell already, and starts the connect.
+    fn dial(&mut self, origin: &Origin) -> Result<(OwnedFd, Option<Decision>), End> {
+        let ledger = &origin.ledger;
+        let question = Question {
+            transport: ledger.transport,
+            destination: ledger.destination,
+            application: ledger.application.as_deref(),
+        };
+        let decision = match self.rules.get(&self.shared).early(&question) {
+            Early::Decided(Decision { verdict: Verdict::Deny(_), .. }) => return Err(End::Denied),
+            Early::Decided(decision) => Some(decision),
+            Early::NeedsFinding => None,
+        };
+        let to = self.shared.upstream.address().unwrap_or(ledger.destination);
+        let upstream = match &origin.redirect {
+            Some(redirect) if to == ledger.destination => redirect.start_dial(),
+            Some(redirect) => redirect.start_dial_to(to),
+            None => return start(to).map(|upstream| (upstream, decision)),
+        };
+        let failed = |error: hoptrail::Error| {
+            let errno = Errno::from_raw_os_error(error.errno().unwrap_or(0));
+            let step = match error.operation() {
+                hoptrail::Operation::Connect(_) => Step::Connect,
+                _ => Step::Open,
+            };
+            End::Unreachable(Cause::of(step, errno))
+        };
+        Ok((upstream.map_err(failed)?.into(), decision))
+    }
+
+    fn open(
+        &mut self,
+        client: OwnedFd,
+        upstream: OwnedFd,
+        ledger: Ledger,
+        decision: Option<Decision>,
+    ) {
+        self.shared.observer.opened(&ledger);
+        let inspects = self.shared.config.inspect != Inspect::None;
+        let mut session = Session::new(client, upstream, ledger, !inspects, None);
+        if let Some(decision) = decision {
+            session.apply(decision, self.now);
+        }
+        let slot = self.sessions.insert(Box::new(session));
+        self.next_sweep = self.next_sweep.min(self.now + SWEEP);
+        Counters::add(&self.counters.open, 1);
+        let watched = self.watch(slot);
+        if let Err(errno) = watched {
+            self.end(slot, End::Failed(Cause::of(Step::Open, errno)));
+        }
+    }
+
+    fn watch(&self, slot: usize) -> Result<(), Errno> {
+        let flags =
+            EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
+        let [client, upstream] = self.sessions[slot].sockets();
+        for (socket, side) in [(client, Side::Client), (upstream, Side::Upstream)] {
+            if let Some(socket) = socket {
+                epoll::add(&self.epoll, socket, token(slot, side), flags)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A connect under way, without records.
+fn start(to: SocketAddr) -> Result<OwnedFd, End> {
+    let failed = |step| move |errno| End::Unreachable(Cause::of(step, errno));
+    let family = if to.is_ipv4() {
+        rustix::net::AddressFamily::INET
+    } else {
+        rustix::net::AddressFamily::INET6
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket =
+        socket_with(family, SocketType::STREAM, flags, None).map_err(failed(Step::Open))?;
+    sockopt::set_tcp_nodelay(&socket, true).map_err(failed(Step::Open))?;
+    match connect(socket.as_fd(), &to) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(errno) => Err(failed(Step::Connect)(errno)),
+    }
+}
