@@ -66,6 +66,7 @@ fn blank(peer: SocketAddr, destination: SocketAddr) -> Ledger {
         hops: 0,
         finding: None,
         rule: None,
+        watched: None,
         from_client: 0,
         from_upstream: 0,
     }

@@ -137,16 +137,8 @@ impl Session {
             Side::Client => (&mut self.up, &mut self.down),
             Side::Upstream => (&mut self.down, &mut self.up),
         };
-        let ends = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR | EventFlags::PRI;
-        if events.intersects(ends) {
-            out.announced = true;
-        }
-        if events.intersects(EventFlags::IN | ends) {
-            out.readable = true;
-        }
-        if events.contains(EventFlags::OUT) {
-            into.writable = true;
-        }
+        out.note_source(events);
+        into.note_target(events);
         if events.contains(EventFlags::ERR) && self.broken.is_none() {
             let socket = match side {
                 Side::Client => Some(&self.client),
@@ -205,6 +197,7 @@ impl Session {
         }
         self.ledger.from_client = self.up.bytes;
         self.ledger.from_upstream = self.down.bytes;
+        self.ledger.watched = self.taps.and_then(|taps| taps.iter().find_map(|tap| tap.seen()));
         self.ledger
     }
 

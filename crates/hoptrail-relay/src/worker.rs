@@ -51,9 +51,9 @@ pub(crate) struct Worker {
     /// Throttled ones, and when they may go on.
     later: BinaryHeap<Reverse<(u64, usize)>>,
     accepting: Accepting,
-    spin: Spin,
     /// An accepted connection for whose upstream there was no descriptor.
     waiting: Option<(OwnedFd, SocketAddr)>,
+    spin: Spin,
     next_sweep: u64,
     now: u64,
     ended: Ended,
@@ -102,8 +102,8 @@ impl Worker {
             queue: VecDeque::new(),
             later: BinaryHeap::new(),
             accepting: Accepting::Yes,
-            spin: Spin::default(),
             waiting: None,
+            spin: Spin::default(),
             next_sweep: 0,
             now: clock::now(),
             ended: Ended::default(),

@@ -9,3 +9,5 @@ mod record;
 mod route;
 #[path = "wire/stream.rs"]
 mod stream;
+#[path = "wire/urgent.rs"]
+mod urgent;

@@ -95,6 +95,14 @@ impl Session {
         Ok(())
     }
 
+    /// A source that has failed has also ended; what it has sent before is still of use.
+    fn note_broken(&mut self, side: Side, gathered: Result<(), Broken>) {
+        if let Err(broken) = gathered {
+            self.broken.get_or_insert((side, broken.errno));
+            self.way(side).ended = true;
+        }
+    }
+
     /// Decides when what a rule needs to know did not come in time: a client that waits for the other
     /// side after its first words would wait for ever.
     pub(super) fn lose_patience(&mut self, desk: &mut Desk<'_>) -> Result<Next, End> {
@@ -141,14 +149,6 @@ impl Session {
         self.ledger.rule = decision.rule;
         if let Verdict::Throttle(rate) = decision.verdict {
             self.pace = Some(Box::new([Bucket::new(rate, now), Bucket::new(rate, now)]));
-        }
-    }
-
-    /// A source that has failed has also ended; what it has sent before is still of use.
-    fn note_broken(&mut self, side: Side, gathered: Result<(), Broken>) {
-        if let Err(broken) = gathered {
-            self.broken.get_or_insert((side, broken.errno));
-            self.way(side).ended = true;
         }
     }
 

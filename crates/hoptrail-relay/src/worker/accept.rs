@@ -7,7 +7,7 @@ use crate::ledger::{Cause, End, Ledger, Step};
 use crate::origin::Origin;
 use crate::rules::{Decision, Early, Question, Verdict};
 use crate::session::{Curiosity, Session, Side};
-use crate::sockets::reset_on_close;
+use crate::sockets::{keep_order_and_watch, reset_on_close};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -169,19 +169,10 @@ impl Worker {
             Early::NeedsFinding => None,
         };
         let to = self.shared.upstream.address().unwrap_or(ledger.destination);
-        let upstream = match &origin.redirect {
-            Some(redirect) if to == ledger.destination => redirect.start_dial(),
-            Some(redirect) => redirect.start_dial_to(to),
-            None => return start(to).map(|upstream| (upstream, decision)),
-        };
-        let failed = |error: hoptrail::Error| {
-            let step = match error.operation() {
-                hoptrail::Operation::Connect(_) => Step::Connect,
-                _ => Step::Open,
-            };
-            End::Unreachable(Cause::of_library(step, &error))
-        };
-        Ok((upstream.map_err(failed)?.into(), decision))
+        let upstream = start(to, origin)?;
+        let failed = |errno| End::Unreachable(Cause::of(Step::Open, errno));
+        keep_order_and_watch(&upstream).map_err(failed)?;
+        Ok((upstream, decision))
     }
 
     fn open(
@@ -230,8 +221,25 @@ fn is_shortage(errno: i32) -> bool {
     shortages.iter().any(|shortage| shortage.raw_os_error() == errno)
 }
 
+/// A connect under way, with the records of the connection that it continues.
+fn start(to: SocketAddr, origin: &Origin) -> Result<OwnedFd, End> {
+    let upstream = match &origin.redirect {
+        Some(redirect) if to == origin.ledger.destination => redirect.start_dial(),
+        Some(redirect) => redirect.start_dial_to(to),
+        None => return start_bare(to),
+    };
+    let failed = |error: hoptrail::Error| {
+        let step = match error.operation() {
+            hoptrail::Operation::Connect(_) => Step::Connect,
+            _ => Step::Open,
+        };
+        End::Unreachable(Cause::of_library(step, &error))
+    };
+    Ok(upstream.map_err(failed)?.into())
+}
+
 /// A connect under way, without records.
-fn start(to: SocketAddr) -> Result<OwnedFd, End> {
+fn start_bare(to: SocketAddr) -> Result<OwnedFd, End> {
     let failed = |step| move |errno| End::Unreachable(Cause::of(step, errno));
     let family = if to.is_ipv4() {
         rustix::net::AddressFamily::INET

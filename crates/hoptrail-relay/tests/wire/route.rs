@@ -101,11 +101,9 @@ impl RunningRelay {
         change(&mut config);
         let record = Arc::new(Record::default());
         let rules = Arc::new(rules);
-        let relay = Relay::start(
-            config,
-            Parts { upstream: Upstream::Direct, rules, observer: record.clone(), taps: None },
-        )
-        .unwrap();
+        let observer = record.clone();
+        let parts = Parts { upstream: Upstream::Direct, rules, observer, taps: None };
+        let relay = Relay::start(config, parts).unwrap();
         let at = relay.addresses()[0];
         Self { relay: Some(relay), record, at }
     }
