@@ -208,6 +208,60 @@ fn a_log_whose_reader_has_gone_is_said_and_holds_nothing_up() {
 }
 
 #[test]
+fn a_full_disk_is_said() {
+    let to = echo().to_string();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (mut running, at) =
+        Running::forwarder_of(relay(&["--forward", &to]).stdout(Stdio::from(full)));
+    exchange(&mut connect(at), b"x");
+    running.await_line("the log cannot be written to standard output: No space left on device");
+    exchange(&mut connect(at), b"x");
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.end().0, 0);
+}
+
+#[test]
+fn a_pause_of_accepting_is_said_once_and_ends() {
+    let options = ["--max-connections", "2", "--log", "none"];
+    let (mut running, at) = Running::forwarder(echo(), &options);
+    let mut open = [connect(at), connect(at)];
+    open.iter_mut().for_each(|stream| exchange(stream, b"x"));
+    let mut third = connect(at);
+    running
+        .await_line("warning: accepting was paused once: open files, memory or --max-connections");
+    drop(open);
+    exchange(&mut third, b"its turn");
+    running.signal(Signal::SIGTERM);
+    drop(third);
+    let (code, said) = running.end();
+    assert_eq!((code, said.matches("paused").count()), (0, 1), "{said}");
+}
+
+#[test]
+fn metrics_for_everybody_are_warned_of() {
+    let options = ["--metrics", "0.0.0.0:0", "--listen", "127.0.0.1:0", "--live", "never"];
+    let mut running = Running::start(&mut relay(&options));
+    running.await_line("warning: metrics are served at 0.0.0.0:");
+}
+
+#[test]
+fn the_end_of_its_terminal_is_its_end() {
+    let terminal = terminal();
+    let mut command = std::process::Command::new("setsid");
+    command.args(["--ctty", env!("CARGO_BIN_EXE_hoptrail"), "relay", "--listen", "127.0.0.1:0"]);
+    command.args(["--forward", &echo().to_string()]).stdout(Stdio::null());
+    // Standard error stays readable, the terminal is standard input.
+    command.stdin(terminal.slave).stderr(Stdio::piped());
+    let mut running = Running::of(command.spawn().unwrap());
+    drop(command);
+    running.await_line("relay listens at ");
+    drop(terminal.master);
+    let (code, said) = running.end();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.ends_with("hoptrail: stopped\n"), "{said}");
+}
+
+#[test]
 fn systemd_is_told() {
     let name = format!("hoptrail-relay-test-{}", std::process::id());
     let socket = UnixDatagram::bind_addr(&UnixAddr::from_abstract_name(&name).unwrap()).unwrap();
@@ -229,9 +283,16 @@ fn systemd_is_told() {
     assert_eq!(running.end().0, 0);
 }
 
+/// A terminal whose master the started programs do not inherit.
+fn terminal() -> nix::pty::OpenptyResult {
+    let inherited = nix::pty::openpty(None, None).unwrap();
+    let (master, slave) = (inherited.master.try_clone(), inherited.slave.try_clone());
+    nix::pty::OpenptyResult { master: master.unwrap(), slave: slave.unwrap() }
+}
+
 /// What a relay with its standard error on a terminal draws there.
 fn drawn(environment: &[(&str, &str)]) -> String {
-    let terminal = nix::pty::openpty(None, None).unwrap();
+    let terminal = terminal();
     let to = echo();
     let mut command = relay(&["--forward", &to.to_string(), "--listen", "127.0.0.1:0"]);
     command.args(["--log", "none"]).stdin(Stdio::null()).stdout(Stdio::null());

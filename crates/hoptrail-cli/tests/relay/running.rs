@@ -21,7 +21,11 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it with standard error read from the beginning.
     pub(crate) fn start(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// One that was started with standard error piped.
+    pub(crate) fn of(mut child: Child) -> Self {
         let stderr = lines(child.stderr.take().unwrap());
         Self { child, stderr, said: String::new() }
     }
