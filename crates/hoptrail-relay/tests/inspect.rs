@@ -1,6 +1,8 @@
 //! Looking at the first bytes of real clients and servers, which tests/first-bytes/capture wrote down; then at every
 //! prefix of them, at mutations of them, and at noise.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use hoptrail_relay::inspect::{self, AppProtocol, Finding, FlowLook, LIMIT, Look, Method};
 use proptest::prelude::*;
 use std::path::Path;
