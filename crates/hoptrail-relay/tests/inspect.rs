@@ -83,6 +83,9 @@ const SERVERS: &[(&str, AppProtocol)] = &[
     ("server-ssh-asyncssh", Ssh),
     ("server-smtp-aiosmtpd", AppProtocol::Smtp),
     ("server-ftp-pyftpdlib", AppProtocol::Ftp),
+    ("server-pop3-twisted", AppProtocol::Pop3),
+    ("server-imap-twisted", AppProtocol::Imap),
+    ("server-mysql-mariadb", AppProtocol::Mysql),
 ];
 
 fn bytes(name: &str) -> Vec<u8> {
