@@ -1,7 +1,7 @@
 //! The command line.
 
 pub(crate) const HELP: &str = "\
-usage: hoptrail-bench [--rounds N] [--json | --markdown] [p1 p2 p3 p4 p5 programs]
+usage: hoptrail-bench [--rounds N] [--json | --markdown] [p1 p2 p3 p4 p5 winsock programs]
 
 Measures what Hoptrail costs as ratios to the same work without it: the rows of docs/performance.md,
 or those that are named. Needs root; uses a network namespace and a cgroup of its own.
@@ -11,7 +11,7 @@ or those that are named. Needs root; uses a network namespace and a cgroup of it
   --markdown   the tables of docs/performance.md";
 
 /// The parts that can be asked for.
-pub(crate) const PARTS: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "programs"];
+pub(crate) const PARTS: [&str; 7] = ["p1", "p2", "p3", "p4", "p5", "winsock", "programs"];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Format {

@@ -53,6 +53,9 @@ impl Row {
         match self.goal {
             Goal::AtMost(most) => Some(self.ratio() <= most),
             Goal::AtLeast(least) => Some(self.ratio() >= least),
+            Goal::AtMostPlus { ratio, nanoseconds } => {
+                Some(self.ratio() <= ratio + nanoseconds / self.plain)
+            }
             Goal::Nothing => None,
         }
     }
@@ -95,6 +98,9 @@ impl Goal {
         match self {
             Self::AtMost(most) => format!("≤ {most:.2}"),
             Self::AtLeast(least) => format!("≥ {least:.2}"),
+            Self::AtMostPlus { ratio, nanoseconds } => {
+                format!("≤ {ratio:.2} + {nanoseconds:.0} ns")
+            }
             Self::Nothing => String::new(),
         }
     }
@@ -248,6 +254,10 @@ mod tests {
         assert_eq!(row(Goal::AtMost(1.05), &[1.2, 1.06, 1.03]).met(), Some(false));
         assert_eq!(row(Goal::AtLeast(0.99), &[0.98]).met(), Some(false));
         assert_eq!(row(Goal::Nothing, &[9.0]).met(), None);
+        // Plain is 1000 ns.
+        let more = Goal::AtMostPlus { ratio: 1.05, nanoseconds: 100.0 };
+        assert_eq!(row(more, &[1.15]).met(), Some(true));
+        assert_eq!(row(more, &[1.16]).met(), Some(false));
     }
 
     #[test]

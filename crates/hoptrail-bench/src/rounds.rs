@@ -24,6 +24,11 @@ pub(crate) enum Unit {
 pub(crate) enum Goal {
     AtMost(f64),
     AtLeast(f64),
+    /// So much more, and as many nanoseconds on top.
+    AtMostPlus {
+        ratio: f64,
+        nanoseconds: f64,
+    },
     /// To compare with.
     Nothing,
 }

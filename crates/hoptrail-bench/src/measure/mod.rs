@@ -6,6 +6,7 @@ mod programs;
 mod redirects;
 mod relay;
 mod traffic;
+mod winsock;
 
 use crate::Result;
 use crate::args::Args;
@@ -19,12 +20,13 @@ const CONNECTS: u32 = 400;
 
 type Measuring = fn(&mut Lab, usize, &mut Report) -> Result<()>;
 
-const MEASURING: [(&str, Measuring); 5] = [
+const MEASURING: [(&str, Measuring); 6] = [
     ("p1", connects::measure),
     ("p2", filters::measure),
     ("p3", redirects::measure),
     ("p4", relay::measure),
     ("p5", traffic::measure),
+    ("winsock", winsock::measure),
 ];
 
 pub(crate) fn all(lab: &mut Lab, args: &Args, report: &mut Report) -> Result<()> {
