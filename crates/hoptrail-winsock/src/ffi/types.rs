@@ -1,5 +1,4 @@
 //! The documented types. Pointers inside structures are numbers here, of the same size and place.
-#![expect(clippy::upper_case_acronyms, reason = "documented names")]
 #![expect(non_camel_case_types, reason = "documented names")]
 #![expect(missing_docs, reason = "documented by their vendor")]
 
@@ -25,7 +24,7 @@ pub type LPCHANDLE = *const HANDLE;
 pub type LPCVOID = *const c_void;
 pub type LPSOCKADDR = *mut c_void;
 pub type LPCSOCKADDR = *const c_void;
-pub type LONG = std::ffi::c_long;
+pub type LONG = i32;
 pub type LPULONG = *mut std::ffi::c_ulong;
 pub type LPCSTR = *const c_char;
 pub type LPCWSTR = *const u16;
