@@ -56,14 +56,14 @@ pub struct WSADATA {
     pub lpVendorInfo: usize,
     pub szDescription: [u8; 257],
     pub szSystemStatus: [u8; 129],
-    pub(crate) padding: [u8; 6],
+    pub padding: [u8; 6],
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 pub struct WSABUF {
     pub len: u32,
-    pub(crate) padding: u32,
+    pub padding: u32,
     pub buf: usize,
 }
 
@@ -72,13 +72,13 @@ pub struct WSABUF {
 pub struct WSAMSG {
     pub name: usize,
     pub namelen: INT,
-    pub(crate) padding: u32,
+    pub padding: u32,
     pub lpBuffers: usize,
     pub dwBufferCount: DWORD,
-    pub(crate) more_padding: u32,
+    pub more_padding: u32,
     pub Control: WSABUF,
     pub dwFlags: DWORD,
-    pub(crate) end_padding: u32,
+    pub end_padding: u32,
 }
 
 #[repr(C)]

@@ -41,9 +41,17 @@ struct Got {
 }
 
 impl Scene {
-    /// Acme and beta redirect everything, acme first.
+    /// Acme redirects everything.
     fn new() -> Self {
-        let lab = Lab::of(Lab::two);
+        Self::on(Lab::of(|lab| vec![lab.provider("acme", 200)]))
+    }
+
+    /// Acme and beta do, acme first.
+    fn two() -> Self {
+        Self::on(Lab::of(Lab::two))
+    }
+
+    fn on(lab: Lab) -> Self {
         Self { app: lab.actor("app"), acme: lab.actor("acme"), beta: lab.actor("beta"), lab }
     }
 
@@ -217,7 +225,7 @@ pub(crate) fn records_and_context_come_with_the_first_datagram() {
 
 /// Statements 75 and 76.
 pub(crate) fn records_are_carried_on() {
-    let scene = Scene::new();
+    let scene = Scene::two();
     let to = (V4, PORT).into();
     let proxy = scene.proxy(listener("acme", true), &[RECORDS, CONTEXT]);
     let next = socket_of(&scene.beta, listener("beta", true), &[RECORDS]);
@@ -230,7 +238,7 @@ pub(crate) fn records_are_carried_on() {
     assert_eq!(at_beta.text, "carried on");
     let trail = hoptrail::Records::from_bytes(&at_beta.messages[0].2).trail().unwrap();
     assert_eq!(trail.hops().len(), 2);
-    assert_eq!(trail.process().pid, scene.app.pid());
+    assert_eq!(trail.application().pid, scene.app.pid());
     assert_eq!(send(&scene.acme, upstream, Some(to), &[]), 0);
     assert_eq!(receive(&scene.beta, next, ROOM).messages, []);
     // The application may not use them.
@@ -240,7 +248,7 @@ pub(crate) fn records_are_carried_on() {
 }
 
 pub(crate) fn a_connected_socket_carries_on_too() {
-    let scene = Scene::new();
+    let scene = Scene::two();
     let to = (V4, PORT).into();
     let proxy = scene.proxy(listener("acme", true), &[RECORDS]);
     let next = socket_of(&scene.beta, listener("beta", true), &[RECORDS]);
@@ -252,8 +260,8 @@ pub(crate) fn a_connected_socket_carries_on_too() {
     assert_eq!(send(&scene.acme, upstream, None, &got.messages), 0);
     let at_beta = receive(&scene.beta, next, ROOM);
     let trail = hoptrail::Records::from_bytes(&at_beta.messages[0].2).trail().unwrap();
-    assert_eq!((trail.hops().len(), trail.process().pid), (2, scene.app.pid()));
-    assert_eq!(trail.hops()[1].provenance(), hoptrail::Provenance::Declared);
+    assert_eq!((trail.hops().len(), trail.application().pid), (2, scene.app.pid()));
+    assert_eq!(trail.hops().nth(1).unwrap().provenance, hoptrail::Provenance::Declared);
     let alone = scene.acme.socket(to, Kind::Udp).unwrap();
     assert_eq!(send(&scene.acme, alone, None, &got.messages), codes::WSAENOTCONN);
 }

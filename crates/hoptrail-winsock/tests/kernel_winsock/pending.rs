@@ -14,10 +14,12 @@ use std::os::fd::AsRawFd;
 pub(crate) const APPLICATION: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
 
-/// A UDP socket of acme's at its listener, connected to an application that has sent nothing, and the
-/// application's socket.
+/// A UDP socket of acme's at its listener (beside the one that takes new peers), connected to an
+/// application that has sent nothing, and the application's socket.
 pub(crate) fn udp_pair(scene: &Scene) -> (Fd, Fd) {
     let at = listener("acme", true);
+    let main = scene.acme.socket(at, Kind::Udp).unwrap();
+    scene.acme.bind(main, at).unwrap();
     let proxy = scene.acme.socket(at, Kind::Udp).unwrap();
     scene.acme.bind(proxy, at).unwrap();
     scene.acme.connect(proxy, APPLICATION).unwrap();

@@ -1,6 +1,5 @@
 //! The usual scene, and the C functions as the tests call them.
 
-use hoptrail_testkit::lab::stage::held;
 use hoptrail_testkit::lab::{Actor, Fd, Lab, Origin, PORT, V4, listener};
 use hoptrail_winsock::codes;
 use hoptrail_winsock::ffi::types::{LPDWORD, LPVOID, LPWSAOVERLAPPED, WSADATA, WSAOVERLAPPED};
@@ -151,9 +150,4 @@ fn is_connecting(socket: &socket2::Socket) -> bool {
 /// Accepts all that wait, so that the connect under way can go on: it does when its SYN is sent again.
 pub(crate) fn let_in(kept: &[socket2::Socket]) -> io::Result<Vec<socket2::Socket>> {
     (1..kept.len()).map(|_| kept[0].accept().map(|(socket, _)| socket)).collect()
-}
-
-/// The raw descriptor of a socket that an actor keeps.
-pub(crate) fn raw(socket: Fd) -> i32 {
-    held(socket.0).map_or(-1, |_| socket.0)
 }
