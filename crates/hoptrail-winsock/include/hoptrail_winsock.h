@@ -182,6 +182,10 @@ typedef struct sockaddr_storage SOCKADDR_STORAGE, *PSOCKADDR_STORAGE, *LPSOCKADD
 #define _WSAIOW(x, y) (0x80000000u | (x) | (y))
 #define _WSAIORW(x, y) (0xC0000000u | (x) | (y))
 
+#ifndef FIONBIO
+#define FIONBIO 0x5421
+#endif
+
 /* Switches of setsockopt, and types of control messages. */
 #define IP_WFP_REDIRECT_RECORDS 60
 #define IP_WFP_REDIRECT_CONTEXT 70

@@ -140,6 +140,28 @@ pub(crate) const fn without_waiting_for_a_datagram(step: Step) -> Step {
     }
 }
 
+/// What this process has of the library's right now, C's included: for finding leaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Live {
+    /// Pending operations.
+    pub operations: usize,
+    /// Open handles of events, completion ports and threads.
+    pub handles: usize,
+    /// Sockets with an attribute, a completion port or switches of their own.
+    pub sockets: usize,
+}
+
+/// Counts what is live.
+#[must_use]
+pub fn live() -> Live {
+    let world = world::get();
+    Live {
+        operations: world.pending(),
+        handles: world.handles.count(),
+        sockets: world.sockets.count(),
+    }
+}
+
 /// A request under way. Dropping it cancels it.
 #[must_use = "dropping it cancels the request"]
 pub struct Pending<'s, T> {

@@ -59,11 +59,6 @@ pub(crate) fn store_u32(address: usize, value: u32) -> Result<()> {
     Ok(())
 }
 
-/// Whether [`store_u32`] will succeed. What is there may be another number afterwards.
-pub(crate) fn can_store_u32(address: usize) -> bool {
-    on_own_stack(address, 4) || takes_a_number(address)
-}
-
 /// Fills `into` from the caller's memory.
 pub(crate) fn read_bytes(address: usize, into: &mut [u8]) -> Result<()> {
     if into.is_empty() {

@@ -73,10 +73,8 @@ impl World {
 
     /// Ends all operations that C has issued, and tells nobody.
     pub(crate) fn forget_all(&self, of: impl Fn(&Operation) -> bool) {
-        let Some(reactor) = self.running_reactor() else { return };
-        for operation in reactor.select(of) {
-            operation.forget();
-            reactor.forget(&operation);
+        if let Some(reactor) = self.running_reactor() {
+            reactor.forget(&reactor.select(of));
         }
     }
 }

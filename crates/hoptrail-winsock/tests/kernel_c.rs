@@ -12,8 +12,8 @@ mod scene;
 mod with;
 
 use build::Listed;
-use hoptrail_testkit::lab::harness::{required, run_cases};
 use hoptrail_testkit::lab::Case;
+use hoptrail_testkit::lab::harness::{required, run_cases};
 use std::process::ExitCode;
 use with::With;
 

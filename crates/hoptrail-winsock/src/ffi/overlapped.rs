@@ -89,7 +89,8 @@ pub(super) struct Asynchronous {
 pub(super) fn submit(call: Asynchronous, mut work: Box<dyn Work>) -> Result<()> {
     let cookie = call.fd.cookie()?;
     let (fd, tag, count, issuer) = (call.fd, call.overlapped, call.count, call.thread.id);
-    if world::get().running_reactor().is_some_and(|r| r.by_tag(tag).is_some()) {
+    let former = world::get().running_reactor().and_then(|reactor| reactor.by_tag(tag));
+    if former.is_some_and(|former| !former.is_over()) {
         return Err(Error::Invalid("this OVERLAPPED is in use by a pending operation"));
     }
     if count != 0 {
@@ -117,7 +118,7 @@ pub(super) fn submit(call: Asynchronous, mut work: Box<dyn Work>) -> Result<()> 
             let ticket = Ticket { fd, cookie, issuer, tag };
             let operation = Arc::new(Operation::new(ticket, work, Box::new(told)));
             if let Err(error) = world::get().reactor()?.submit(&operation, interest) {
-                operation.forget();
+                operation.forget(|| {});
                 return Err(error);
             }
             Err(Error::Code(WSA_IO_PENDING))
@@ -244,9 +245,9 @@ fn result(socket: usize, overlapped: usize, count: usize, wait: bool) -> Result<
             (outcome, _) => outcome,
         };
     };
-    open?;
-    if !wait {
-        return outcome(&memory::read(overlapped)?);
+    if !wait && !operation.is_over() {
+        open?;
+        return Err(Error::Code(WSA_IO_INCOMPLETE));
     }
     if operation.ticket.fd != fd {
         return Err(Error::BAD_PARAMETER);

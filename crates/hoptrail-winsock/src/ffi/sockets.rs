@@ -68,7 +68,7 @@ pub extern "C" fn ioctlsocket(s: SOCKET, cmd: LONG, argp: LPULONG) -> INT {
         let fd = Descriptor::new(s).ok_or(Error::NOT_A_SOCKET)?;
         fd.cookie()?;
         // The system's own number for it is as good.
-        if !is_fionbio(cmd as u32) {
+        if !is_fionbio(cmd.cast_unsigned()) {
             return Err(Error::Code(WSAEINVAL));
         }
         let on: libc::c_ulong = memory::read(argp as usize)?;

@@ -1,5 +1,4 @@
 //! The documented types. Pointers inside structures are numbers here, of the same size and place.
-#![expect(clippy::upper_case_acronyms, reason = "documented names")]
 #![expect(non_camel_case_types, reason = "documented names")]
 #![expect(missing_docs, reason = "documented by their vendor")]
 
@@ -25,7 +24,7 @@ pub type LPCHANDLE = *const HANDLE;
 pub type LPCVOID = *const c_void;
 pub type LPSOCKADDR = *mut c_void;
 pub type LPCSOCKADDR = *const c_void;
-pub type LONG = std::ffi::c_long;
+pub type LONG = i32;
 pub type LPULONG = *mut std::ffi::c_ulong;
 pub type LPCSTR = *const c_char;
 pub type LPCWSTR = *const u16;
@@ -57,14 +56,14 @@ pub struct WSADATA {
     pub lpVendorInfo: usize,
     pub szDescription: [u8; 257],
     pub szSystemStatus: [u8; 129],
-    pub(crate) padding: [u8; 6],
+    pub padding: [u8; 6],
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 pub struct WSABUF {
     pub len: u32,
-    pub(crate) padding: u32,
+    pub padding: u32,
     pub buf: usize,
 }
 
@@ -73,13 +72,13 @@ pub struct WSABUF {
 pub struct WSAMSG {
     pub name: usize,
     pub namelen: INT,
-    pub(crate) padding: u32,
+    pub padding: u32,
     pub lpBuffers: usize,
     pub dwBufferCount: DWORD,
-    pub(crate) more_padding: u32,
+    pub more_padding: u32,
     pub Control: WSABUF,
     pub dwFlags: DWORD,
-    pub(crate) end_padding: u32,
+    pub end_padding: u32,
 }
 
 #[repr(C)]

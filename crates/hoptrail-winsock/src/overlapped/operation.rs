@@ -79,8 +79,9 @@ impl Operation {
         Self { ticket, inner: Mutex::new(inner), changed: Condvar::new() }
     }
 
-    /// Another attempt; gives what to wait for when it was in vain.
-    pub(crate) fn run(&self, fd: Descriptor) -> Option<Interest> {
+    /// Another attempt; gives what to wait for when it was in vain. When it is over, `leave` is called
+    /// before anybody is told: who is told may use the OVERLAPPED and the socket again at once.
+    pub(crate) fn run(&self, fd: Descriptor, leave: impl FnOnce()) -> Option<Interest> {
         let mut inner = self.lock();
         if inner.phase != Phase::Waiting {
             return None;
@@ -99,11 +100,11 @@ impl Operation {
                 Some(interest)
             }
             Step::NotYet(_) => {
-                self.tell(inner, |completion| completion.complete(Err(Error::ABORTED)));
+                self.tell(inner, leave, |completion| completion.complete(Err(Error::ABORTED)));
                 None
             }
             Step::Done(outcome) => {
-                self.tell(inner, |completion| completion.complete(outcome));
+                self.tell(inner, leave, |completion| completion.complete(outcome));
                 None
             }
         }
@@ -111,13 +112,13 @@ impl Operation {
 
     /// Ends it with WSA_OPERATION_ABORTED, unless it has ended. Waits for an attempt under way, which
     /// does not block, so that afterwards nobody uses the descriptor.
-    pub(crate) fn cancel(&self) -> bool {
-        self.end(|completion| completion.complete(Err(Error::ABORTED)))
+    pub(crate) fn cancel(&self, leave: impl FnOnce()) -> bool {
+        self.end(leave, |completion| completion.complete(Err(Error::ABORTED)))
     }
 
     /// Ends it, and tells nobody.
-    pub(crate) fn forget(&self) {
-        self.end(Completion::forget);
+    pub(crate) fn forget(&self, leave: impl FnOnce()) {
+        self.end(leave, Completion::forget);
     }
 
     /// Waits until whoever is told has been told.
@@ -132,7 +133,7 @@ impl Operation {
         matches!(self.lock().phase, Phase::Telling | Phase::Settled)
     }
 
-    fn end(&self, told: impl FnOnce(Box<dyn Completion>)) -> bool {
+    fn end(&self, leave: impl FnOnce(), told: impl FnOnce(Box<dyn Completion>)) -> bool {
         let mut inner = self.lock();
         while inner.phase == Phase::Running {
             inner.cancelled = true;
@@ -141,16 +142,22 @@ impl Operation {
         if inner.phase != Phase::Waiting {
             return false;
         }
-        self.tell(inner, told);
+        self.tell(inner, leave, told);
         true
     }
 
-    fn tell(&self, mut inner: MutexGuard<'_, Inner>, told: impl FnOnce(Box<dyn Completion>)) {
+    fn tell(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        leave: impl FnOnce(),
+        told: impl FnOnce(Box<dyn Completion>),
+    ) {
         inner.phase = Phase::Telling;
         let (completion, work) = (inner.completion.take(), inner.work.take());
         drop(inner);
         // An attempt that was waited for is over.
         self.changed.notify_all();
+        leave();
         completion.map(told);
         drop(work);
         self.lock().phase = Phase::Settled;
@@ -196,11 +203,11 @@ mod tests {
     #[test]
     fn it_is_told_once() {
         let (op, told) = operation(&[Step::NotYet(Interest::Read), Step::Done(Ok(7))]);
-        assert_eq!(op.run(op.ticket.fd), Some(Interest::Read));
+        assert_eq!(op.run(op.ticket.fd, || {}), Some(Interest::Read));
         assert!(!op.is_over());
-        assert_eq!(op.run(op.ticket.fd), None);
-        assert_eq!(op.run(op.ticket.fd), None);
-        assert!(!op.cancel());
+        assert_eq!(op.run(op.ticket.fd, || {}), None);
+        assert_eq!(op.run(op.ticket.fd, || {}), None);
+        assert!(!op.cancel(|| {}));
         op.wait();
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [Ok(7)]);
     }
@@ -208,16 +215,16 @@ mod tests {
     #[test]
     fn cancelled_it_is_aborted_and_never_run_again() {
         let (op, told) = operation(&[]);
-        assert!(op.cancel());
-        assert!(!op.cancel());
-        assert_eq!(op.run(op.ticket.fd), None);
+        assert!(op.cancel(|| {}));
+        assert!(!op.cancel(|| {}));
+        assert_eq!(op.run(op.ticket.fd, || {}), None);
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [Err(Error::ABORTED)]);
     }
 
     #[test]
     fn forgotten_it_is_told_to_nobody() {
         let (op, told) = operation(&[]);
-        op.forget();
+        op.forget(|| {});
         op.wait();
         assert_eq!(told.try_iter().count(), 0);
     }
@@ -239,9 +246,9 @@ mod tests {
         let ticket = Ticket { fd, cookie: 1, issuer: 0, tag: 0 };
         let op = Operation::new(ticket, Box::new(Slow(goes_on, begun)), Box::new(Tell(sender)));
         std::thread::scope(|scope| {
-            scope.spawn(|| op.run(fd));
+            scope.spawn(|| op.run(fd, || {}));
             has_begun.recv().unwrap();
-            let cancelling = scope.spawn(|| op.cancel());
+            let cancelling = scope.spawn(|| op.cancel(|| {}));
             assert!(told.try_recv().is_err());
             go_on.send(()).unwrap();
             cancelling.join().unwrap();

@@ -70,7 +70,7 @@ impl Reactor {
         let ticket = operation.ticket;
         let key = key(ticket.fd, ticket.cookie);
         let mut table = self.lock();
-        if ticket.tag != 0 && table.tags.contains_key(&ticket.tag) {
+        if table.tags.get(&ticket.tag).is_some_and(|former| !former.is_over()) {
             return Err(Error::Invalid("this OVERLAPPED is in use by a pending operation"));
         }
         let new = Watch { fd: ticket.fd, cookie: ticket.cookie, operations: Vec::new() };
@@ -124,17 +124,32 @@ impl Reactor {
 
     /// Ends operations, and gives how many it was that ended.
     pub(crate) fn cancel(&self, operations: &[Arc<Operation>]) -> usize {
-        operations.iter().filter(|op| op.cancel()).inspect(|op| self.forget(op)).count()
+        let ended = operations.iter().filter(|op| op.cancel(|| self.unwatch(op)));
+        ended.inspect(|op| self.untag(op)).count()
     }
 
-    /// Removes an operation that has ended.
-    pub(crate) fn forget(&self, operation: &Arc<Operation>) {
+    /// Ends operations, and tells nobody.
+    pub(crate) fn forget(&self, operations: &[Arc<Operation>]) {
+        for operation in operations {
+            operation.forget(|| self.unwatch(operation));
+            self.untag(operation);
+        }
+    }
+
+    /// The OVERLAPPED no longer means an operation. After it was told: until then, whoever wants the
+    /// result has to wait for it.
+    fn untag(&self, operation: &Arc<Operation>) {
+        let (tag, mut table) = (operation.ticket.tag, self.lock());
+        if table.tags.get(&tag).is_some_and(|op| Arc::ptr_eq(op, operation)) {
+            table.tags.remove(&tag);
+        }
+    }
+
+    /// Removes an operation that is over and about to be told.
+    fn unwatch(&self, operation: &Arc<Operation>) {
         let ticket = operation.ticket;
         let key = key(ticket.fd, ticket.cookie);
         let mut table = self.lock();
-        if table.tags.get(&ticket.tag).is_some_and(|op| Arc::ptr_eq(op, operation)) {
-            table.tags.remove(&ticket.tag);
-        }
         let Some(watch) = table.watches.get_mut(&key) else { return };
         let Some(at) = watch.operations.iter().position(|(op, _)| Arc::ptr_eq(op, operation))
         else {
@@ -182,10 +197,9 @@ impl Reactor {
             return;
         };
         for operation in &operations {
-            match operation.run(Descriptor::of(&own)) {
+            match operation.run(Descriptor::of(&own), || self.unwatch(operation)) {
                 Some(interest) => self.again(key, operation, interest),
-                None if operation.is_over() => self.forget(operation),
-                None => {}
+                None => self.untag(operation),
             }
         }
         drop(own);

@@ -135,7 +135,7 @@ static void an_event_that_is_none(void)
 }
 
 /* The memory of an OVERLAPPED and its buffer is gone before the call has ended. */
-static void memory_unmapped_while_pending(void)
+static void memory_gone_while_pending(void)
 {
     struct pending query;
     DWORD count = 0;
@@ -147,7 +147,7 @@ static void memory_unmapped_while_pending(void)
     memset(operation, 0, sizeof *operation);
     operation->hEvent = event;
     FAILS(overlapped_query(socket, pages + 4096, 1024, &count, operation, NULL), WSA_IO_PENDING);
-    EQUAL(munmap(pages, 8192), 0);
+    EQUAL(mprotect(pages, 8192, PROT_NONE), 0); /* unmapped, it would be given to others */
     begin_flow(&query);
     EQUAL(WSAWaitForMultipleEvents(1, &event, TRUE, WSA_INFINITE, FALSE), WSA_WAIT_EVENT_0);
     CHECK(WSACloseEvent(event));
@@ -156,7 +156,7 @@ static void memory_unmapped_while_pending(void)
 }
 
 /* A buffer that has become read-only, or has gone: the call ends with the fault. */
-static void a_buffer_unmapped_while_pending(void)
+static void a_buffer_gone_while_pending(void)
 {
     struct pending query;
     DWORD count = 0, length = 77;
@@ -165,7 +165,7 @@ static void a_buffer_unmapped_while_pending(void)
     char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     WSAOVERLAPPED operation = {.hEvent = WSACreateEvent()};
     FAILS(overlapped_query(socket, page, 1024, &count, &operation, NULL), WSA_IO_PENDING);
-    EQUAL(munmap(page, 4096), 0);
+    EQUAL(mprotect(page, 4096, PROT_READ), 0);
     begin_flow(&query);
     EQUAL(result_of(socket, &operation, &length), WSAEFAULT);
     EQUAL(length, 77);
@@ -273,7 +273,7 @@ static void sizes_of_gigabytes(void)
 
 TESTS(TEST(acme, every_argument_null_or_wrong), TEST(none, every_function_with_nothing), TEST(none, closed_twice),
       TEST(acme, an_event_closed_while_pending), TEST(acme, an_event_that_is_none),
-      TEST(acme, memory_unmapped_while_pending), TEST(acme, a_buffer_unmapped_while_pending),
+      TEST(acme, memory_gone_while_pending), TEST(acme, a_buffer_gone_while_pending),
       TEST(acme, closed_behind_the_librarys_back), TEST(acme, one_overlapped_for_two_calls),
       TEST(acme, an_overlapped_never_used), TEST(acme, a_routine_that_closes_its_socket),
       TEST(acme, sizes_of_gigabytes))

@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) fn play(test: &Listed, with: With) -> Result<(), Failed> {
     let mut command = with.command(&test.executable);
     command.arg(&test.name).env("CALLS", with.calls());
+    command.env("COUNT_MEMORY", if with == With::Nothing { "1" } else { "0" });
     if test.scene == "none" {
         return finish(start(&mut command), |order| panic!("{order} without a lab"));
     }
