@@ -23,9 +23,10 @@
  *     Buffers and option values are void pointers, not char: every Windows call compiles.
  *  4. Names of flags and families (MSG_CTRUNC, MSG_PEEK, AF_INET6, SO_REUSEADDR) have the system's
  *     numbers. select is the system's: its first argument counts, and its error is in errno.
- *     IOC_IN, IOC_OUT and IOC_INOUT are those of <sys/ioctl.h>.
- *  5. Sockets of socket(2) and accept(2) are overlapped, whatever the listener is. Only WSASocket makes
- *     one that is not.
+ *     IOC_IN, IOC_OUT and IOC_INOUT are those of <sys/ioctl.h>, and have other numbers: write
+ *     _WSAIOW(IOC_VENDOR, n).
+ *  5. Sockets of socket(2), accept4(2) and every other function of the system are overlapped. Only
+ *     WSASocket makes one that is not, and accept has its listener's attribute.
  *  6. Windows asks for administrator rights to set records; here the process must be a member of the
  *     provider that made the last hop. WSAEACCES says that it is not.
  *  7. WSAENETDOWN: no engine acts on this socket. It is not the same as "no records" (WSAEINVAL, byte
@@ -571,7 +572,7 @@ INT WSAAPI hoptrail_bind(SOCKET s, LPCSOCKADDR name, INT namelen);
 /* listen. */
 INT WSAAPI hoptrail_listen(SOCKET s, INT backlog);
 
-/* accept: the new socket is overlapped. */
+/* accept: the new socket is overlapped if the listener is. */
 SOCKET WSAAPI hoptrail_accept(SOCKET s, LPSOCKADDR addr, LPINT addrlen);
 
 /* connect: a non-blocking one that is under way fails with WSAEWOULDBLOCK, as on Windows. */

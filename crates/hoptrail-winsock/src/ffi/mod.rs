@@ -83,13 +83,14 @@ fn length(n: INT) -> Result<usize> {
 /// For a provider's entries: the error goes where they are told. A pointer that leads nowhere can be
 /// told of nowhere else than in the thread's last error.
 fn provider_call(errno: usize, call: impl FnOnce() -> Result<()>) -> INT {
-    zero_or_error(|| {
-        crate::memory::store_u32(errno, 0)?;
-        let outcome =
-            catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Error::Code(WSASYSCALLFAILURE)));
-        if let Err(error) = outcome {
-            crate::memory::store_u32(errno, error.code().cast_unsigned())?;
-        }
-        outcome
-    })
+    if crate::memory::store_u32(errno, 0).is_err() {
+        last_error::set(Error::FAULT.code());
+        return SOCKET_ERROR;
+    }
+    let outcome =
+        catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Error::Code(WSASYSCALLFAILURE)));
+    let Err(error) = outcome else { return 0 };
+    // It could be written a moment ago.
+    let _ = crate::memory::store_u32(errno, error.code().cast_unsigned());
+    SOCKET_ERROR
 }

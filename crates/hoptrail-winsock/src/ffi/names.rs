@@ -43,7 +43,7 @@ pub extern "C" fn hoptrail_listen(s: SOCKET, backlog: INT) -> INT {
     })
 }
 
-/// accept: the new socket is overlapped.
+/// accept: the new socket is overlapped if the listener is.
 #[unsafe(no_mangle)]
 pub extern "C" fn hoptrail_accept(s: SOCKET, addr: LPSOCKADDR, addrlen: LPINT) -> SOCKET {
     guard(INVALID_SOCKET, || {
@@ -53,6 +53,7 @@ pub extern "C" fn hoptrail_accept(s: SOCKET, addr: LPSOCKADDR, addrlen: LPINT) -
         let new = checked(
             unsafe { libc::accept4(fd.raw(), addr as *mut _, addrlen as *mut _, 0) } as isize,
         )?;
+        inherit(fd, new)?;
         Ok(new)
     })
 }
@@ -203,6 +204,16 @@ fn received(
         memory::write(fromlen, &(name.len() as INT))?;
     }
     Ok(bytes as INT)
+}
+
+/// An accepted socket has the listener's attribute.
+fn inherit(listener: Descriptor, accepted: SOCKET) -> Result<()> {
+    let sockets = &world::get().sockets;
+    if sockets.is_overlapped(listener) {
+        return Ok(());
+    }
+    let accepted = Descriptor::new(accepted).ok_or(Error::NOT_A_SOCKET)?;
+    sockets.change(accepted, |known| known.overlapped = false)
 }
 
 /// A socket of a process that has started Winsock.
