@@ -159,6 +159,11 @@ fn what_is_wrong_at_the_start_is_said_in_one_sentence() {
         (&[], 1, "nowhere to listen"),
         (&["--listen", &other, "--forward", &other], 1, "would connect to itself"),
         (&["--listen", "127.0.0.1:0", "--config", "/nowhere"], 1, "cannot read /nowhere"),
+        (
+            &["--listen", "127.0.0.1:0", "--upstream", "socks5://me:geheim@host"],
+            1,
+            "--upstream: upstream host: write the proxy's port",
+        ),
         (&["--listen", "localhost:80"], 2, "--listen <ADDR>"),
         (&["--listen", "127.0.0.1:0", "--log", "xml"], 2, "possible values: text, json, none"),
         (&["--listen", "127.0.0.1:0", "--idle", "5"], 2, "\"5\" is no duration"),
@@ -167,6 +172,7 @@ fn what_is_wrong_at_the_start_is_said_in_one_sentence() {
         assert_eq!(is, code, "{options:?}: {said}");
         assert!(said.contains(what), "{options:?}: {said}");
         assert!(code == 2 || said.lines().count() == 1, "{said}");
+        assert!(!said.contains("geheim"), "{said}");
     }
 }
 

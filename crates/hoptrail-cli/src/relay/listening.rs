@@ -62,11 +62,10 @@ fn taps(config: &Config) -> Result<Option<Arc<dyn Taps>>, Failure> {
     Ok(Some(Arc::new(watch.map_err(|error| Failure::new(error.to_string()))?)))
 }
 
+/// A name in it is looked up once, here.
 fn upstream(config: &Config) -> Result<Upstream, Failure> {
-    match &config.upstream {
-        None => Ok(Upstream::Direct),
-        Some(_) => Err(Failure::new("\"upstream\" can only be \"direct\" in this version")),
-    }
+    let Some(url) = &config.upstream else { return Ok(Upstream::Direct) };
+    Upstream::of(url).map_err(|error| Failure::new(error.to_string()))
 }
 
 fn cannot(what: &str, at: SocketAddr, error: &io::Error) -> Failure {
