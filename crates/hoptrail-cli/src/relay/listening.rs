@@ -50,6 +50,7 @@ pub(super) fn relay(settings: &Settings, observer: Arc<dyn Observer>) -> Result<
     let parts = Parts { upstream, rules, observer, taps: taps(&settings.config)? };
     Relay::start(settings.config.clone(), parts).map_err(|error| match error {
         StartError::Listen(at, error) => cannot("listen", at, &error),
+        StartError::Udp(_) => Failure::new(error.to_string()),
         StartError::Worker(error) => Failure::os("cannot start the relay", error),
     })
 }
@@ -65,7 +66,7 @@ fn taps(config: &Config) -> Result<Option<Arc<dyn Taps>>, Failure> {
 /// A name in it is looked up once, here.
 fn upstream(config: &Config) -> Result<Upstream, Failure> {
     let Some(url) = &config.upstream else { return Ok(Upstream::Direct) };
-    Upstream::of(url).map_err(|error| Failure::new(error.to_string()))
+    Upstream::of(url).map_err(|error| Failure::new(format!("\"upstream\": {error}")))
 }
 
 fn cannot(what: &str, at: SocketAddr, error: &io::Error) -> Failure {

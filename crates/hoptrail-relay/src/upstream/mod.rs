@@ -56,6 +56,12 @@ impl Upstream {
         Url::parse(text)?.resolve()
     }
 
+    /// Whether the proxy is asked for destinations by their names.
+    #[must_use]
+    pub const fn wants_name(&self) -> bool {
+        matches!(self, Self::Socks5(via) if via.by_name)
+    }
+
     /// The proxy to connect to; nothing for direct connections.
     #[must_use]
     pub const fn address(&self) -> Option<SocketAddr> {

@@ -27,7 +27,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "hoptrail_relay_workers",
         kind: Kind::Gauge,
-        doc: "Worker threads.",
+        doc: "Threads that relay: the workers of TCP, and one for UDP.",
         write: |m, out| out.plain(m.counters.len()),
     },
     Metric {
