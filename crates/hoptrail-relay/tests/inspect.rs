@@ -1,6 +1,8 @@
 //! Looking at the first bytes of real clients and servers, which tests/first-bytes/capture wrote down; then at every
 //! prefix of them, at mutations of them, and at noise.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use hoptrail_relay::inspect::{self, AppProtocol, Finding, FlowLook, LIMIT, Look, Method};
 use proptest::prelude::*;
 use std::path::Path;
@@ -81,6 +83,9 @@ const SERVERS: &[(&str, AppProtocol)] = &[
     ("server-ssh-asyncssh", Ssh),
     ("server-smtp-aiosmtpd", AppProtocol::Smtp),
     ("server-ftp-pyftpdlib", AppProtocol::Ftp),
+    ("server-pop3-twisted", AppProtocol::Pop3),
+    ("server-imap-twisted", AppProtocol::Imap),
+    ("server-mysql-mariadb", AppProtocol::Mysql),
 ];
 
 fn bytes(name: &str) -> Vec<u8> {

@@ -9,6 +9,8 @@ const PORT: u16 = 53;
 const HEADER: usize = 12;
 /// Header, the root's name, type, class.
 const SHORTEST: usize = HEADER + 5;
+/// No query is longer, by far.
+const LONGEST: usize = 0x3fff;
 /// Header, the longest name, type, class: the question never goes beyond.
 const QUESTION_END: usize = HEADER + 255 + 4;
 const LONGEST_LABEL: u8 = 63;
@@ -19,12 +21,12 @@ pub(super) fn look(bytes: Bytes<'_>) -> Step {
         return Step::No;
     }
     let Some((len, message)) = bytes.all.split_first_chunk::<2>() else {
-        // A query longer than this is not one; the second byte cannot rule it out.
         let high = bytes.all.first().copied().unwrap_or_default();
-        return if high > 0x3f || bytes.ended { Step::No } else { Step::More };
+        let too_long = usize::from(high) << 8 > LONGEST;
+        return if too_long || bytes.ended { Step::No } else { Step::More };
     };
     let len = usize::from(u16::from_be_bytes(*len));
-    if len < SHORTEST || len > 0x3fff || !header_may_begin(message) {
+    if !(SHORTEST..=LONGEST).contains(&len) || !header_may_begin(message) {
         return Step::No;
     }
     if message.len() < len.min(QUESTION_END) && !bytes.ended {
