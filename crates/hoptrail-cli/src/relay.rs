@@ -40,7 +40,7 @@ fn serve(args: &RelayArgs) -> Result<(), Failure> {
     let metrics = listening::metrics(&settings.config)?;
     let mut telling = Telling::start(&settings.config)?;
     let relay = listening::relay(&settings, telling.observation())?;
-    telling.follow(&settings.config, relay.counters(), metrics)?;
+    telling.follow(&settings.config, &relay, metrics)?;
     if settings.config.forward.is_none() && !listening::engine_acts_here() {
         telling.warn(listening::NO_ENGINE);
     }

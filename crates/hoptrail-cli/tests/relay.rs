@@ -9,6 +9,7 @@ use running::{PATIENCE, Running, between, connect, echo, exchange, get, lines, r
 use serde_json::Value;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::net::UdpSocket;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::process::Stdio;
@@ -44,6 +45,36 @@ fn each_connection_is_one_line_of_json_when_it_ends() {
     assert_eq!(code, 0, "{said}");
     assert!(said.ends_with("hoptrail: stopped\n"), "{said}");
     assert!(log.recv_timeout(PATIENCE).is_err(), "one line each");
+}
+
+#[test]
+fn a_flow_of_datagrams_is_one_line_too() {
+    let echo = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = echo.local_addr().unwrap();
+    let options = ["--log", "json", "--udp-idle", "100ms", "--metrics", "127.0.0.1:0"];
+    let mut command = relay(&["--forward", &to.to_string(), "--listen", "127.0.0.1:0"]);
+    let mut running = Running::start(command.args(options));
+    let said = running.await_line("relay listens at ");
+    let log = lines(running.child.stdout.take().unwrap());
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for socket in [&client, &echo] {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    client.connect(between(&said, "listens at ", ",")).unwrap();
+    client.send(b"hello").unwrap();
+    let mut buffer = [0; 64];
+    let (n, from) = echo.recv_from(&mut buffer).unwrap();
+    echo.send_to(&[&buffer[..n], b", too"].concat(), from).unwrap();
+    let n = client.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..n], b"hello, too");
+    let said_too: Value = serde_json::from_str(&log.recv_timeout(PATIENCE).unwrap()).unwrap();
+    assert_eq!((&said_too["transport"], &said_too["end"]), (&"udp".into(), &"idle".into()));
+    assert_eq!(said_too["from_client_bytes"], 5);
+    assert_eq!(said_too["from_upstream_bytes"], 10);
+    let text = get(between(&said, "metrics at http://", "/"), "/metrics");
+    assert!(text.contains("\nhoptrail_relay_datagrams_total{from=\"upstream\"} 1\n"), "{text}");
+    let ended = "\nhoptrail_relay_ended_total{transport=\"udp\",end=\"idle\"} 1\n";
+    assert!(text.contains(ended), "{text}");
 }
 
 #[test]
@@ -159,6 +190,11 @@ fn what_is_wrong_at_the_start_is_said_in_one_sentence() {
         (&[], 1, "nowhere to listen"),
         (&["--listen", &other, "--forward", &other], 1, "would connect to itself"),
         (&["--listen", "127.0.0.1:0", "--config", "/nowhere"], 1, "cannot read /nowhere"),
+        (
+            &["--listen", "127.0.0.1:0", "--upstream", "socks5://me:geheim@host"],
+            1,
+            "--upstream: upstream host: write the proxy's port",
+        ),
         (&["--listen", "localhost:80"], 2, "--listen <ADDR>"),
         (&["--listen", "127.0.0.1:0", "--log", "xml"], 2, "possible values: text, json, none"),
         (&["--listen", "127.0.0.1:0", "--idle", "5"], 2, "\"5\" is no duration"),
@@ -167,6 +203,7 @@ fn what_is_wrong_at_the_start_is_said_in_one_sentence() {
         assert_eq!(is, code, "{options:?}: {said}");
         assert!(said.contains(what), "{options:?}: {said}");
         assert!(code == 2 || said.lines().count() == 1, "{said}");
+        assert!(!said.contains("geheim"), "{said}");
     }
 }
 

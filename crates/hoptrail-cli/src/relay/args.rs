@@ -74,6 +74,10 @@ fn option(field: &'static Field) -> Arg {
     if !words.is_empty() {
         return arg.value_parser(PossibleValuesParser::new(words));
     }
+    // Clap repeats a value that is wrong; this one is checked with the others later.
+    if field.is_secret() {
+        return arg;
+    }
     // Checked one by one, for a message that names the value; together when all are known.
     arg.value_parser(move |text: &str| {
         field.read(&mut Config::default(), &[text]).map(|()| text.to_owned())

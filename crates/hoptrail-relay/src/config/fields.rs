@@ -3,6 +3,7 @@
 
 use super::values::{self, Parsed, choice, one_or};
 use super::{Config, Inspect, Live, LogFormat, ProxyProtocol, Transports};
+use crate::upstream::Url;
 use crate::watch::OnMatch;
 
 /// One setting.
@@ -67,6 +68,12 @@ impl Field {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         FIELDS.iter().find(|field| field.name == name)
+    }
+
+    /// Whether its value may hold a password, so that no message repeats it.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.name == "upstream"
     }
 
     /// The words that it takes, if it takes nothing else.
@@ -204,11 +211,13 @@ pub const FIELDS: &[Field] = &[
         name: "upstream",
         group: Group::Upstream,
         value: "URL",
-        takes: "`\"direct\"`, or a URL such as `socks5://USER:PASSWORD@HOST:PORT` or `http://HOST:PORT`",
+        takes: "`\"direct\"`, or a URL: `socks5://`, `socks5h://` or `http://`, then `HOST:PORT`, or `USER:PASSWORD@HOST:PORT`",
         default: "direct",
-        doc: "Another proxy through which all destinations are reached. A password on the command line can be seen by every user of the machine: write it into the file.",
+        doc: "Another proxy through which all destinations are reached. With `socks5h` it is asked for names, where one was found, instead of addresses. A name of the proxy itself is looked up once, at the start. A password on the command line can be seen by every user of the machine: write it into the file.",
         set: Set::One(|c, text| {
-            one_or("direct", text, |text| Ok(text.to_owned())).map(|url| c.upstream = url)
+            Url::parse(text).map_err(|wrong| wrong.to_string())?;
+            c.upstream = (text != "direct").then(|| text.to_owned());
+            Ok(())
         }),
     },
     Field {
