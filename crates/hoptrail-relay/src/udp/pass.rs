@@ -77,8 +77,9 @@ impl Server<'_> {
             Stage::Open(_) => {
                 if flow.count_in(turn) <= SHARE && !self.backlog.holds(id) {
                     self.pass(id, datagram);
-                } else if !self.backlog.push(id, datagram) {
-                    self.counts.lose(Lost::Flood);
+                } else {
+                    let lost = self.backlog.push(id, datagram);
+                    (0..lost).for_each(|_| self.counts.lose(Lost::Flood));
                 }
             }
         }
