@@ -1,5 +1,7 @@
 //! Listening sockets.
 
+use crate::sockets;
+use hoptrail::UdpProxySocket;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -16,11 +18,23 @@ pub(crate) fn tcp(at: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it: a relay passes on whole messages.
+    // Accepted sockets inherit all this: a relay passes on whole messages.
     socket.set_tcp_nodelay(true)?;
+    sockets::keep_order_and_watch(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;
     let got = socket.local_addr()?.as_socket().unwrap_or(at);
     Ok((socket.into(), got))
+}
+
+/// A UDP listener.
+pub(crate) fn udp(at: SocketAddr) -> io::Result<UdpProxySocket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    UdpProxySocket::from_std(socket.into()).map_err(Into::into)
 }

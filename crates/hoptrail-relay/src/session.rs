@@ -7,6 +7,8 @@ mod dialling;
 mod look;
 mod refusing;
 
+pub(crate) use look::Curiosity;
+
 use crate::counters::Counters;
 use crate::ledger::{Cause, End, Ledger, Step};
 use crate::rules::Rules;
@@ -38,9 +40,9 @@ pub(crate) struct Session {
     /// Gone once the connection is denied.
     upstream: Option<OwnedFd>,
     stage: Stage,
-    /// The client's first bytes were looked at, and may go.
-    looked: bool,
-    /// The upstream's too, or the client spoke first.
+    /// What its first bytes are wanted for.
+    curiosity: Curiosity,
+    /// The upstream's first bytes were looked at, or nobody wants to see them.
     greeted: bool,
     /// A place in the worker's queue is taken.
     pub(crate) queued: bool,
@@ -53,12 +55,11 @@ pub(crate) struct Session {
     touched: u64,
     /// Of each direction, when throttled.
     pace: Option<Box<[Bucket; 2]>>,
-    taps: Option<Box<Taps>>,
+    /// What the destination is told before the client's first byte.
+    prelude: Option<Box<[u8]>>,
+    taps: Option<Box<[Box<dyn Tap>; 2]>>,
     pub(crate) ledger: Ledger,
 }
-
-/// Who sees each direction's bytes.
-pub(crate) type Taps = [Box<dyn Tap>; 2];
 
 enum Stage {
     /// The connect is under way.
@@ -102,20 +103,20 @@ pub(crate) struct Desk<'a> {
 }
 
 impl Session {
-    /// `looked`: nobody wants to see the first bytes.
     pub(crate) fn new(
         client: OwnedFd,
         upstream: OwnedFd,
         ledger: Ledger,
-        looked: bool,
-        taps: Option<Box<Taps>>,
+        curiosity: Curiosity,
+        prelude: Option<Box<[u8]>>,
+        taps: Option<Box<[Box<dyn Tap>; 2]>>,
     ) -> Self {
         let touched = ledger.opened_ns;
         Self {
             client,
             upstream: Some(upstream),
             stage: Stage::Dialling,
-            looked,
+            curiosity,
             greeted: false,
             queued: false,
             later: 0,
@@ -124,6 +125,7 @@ impl Session {
             broken: None,
             touched,
             pace: None,
+            prelude,
             taps,
             ledger,
         }
@@ -139,16 +141,8 @@ impl Session {
             Side::Client => (&mut self.up, &mut self.down),
             Side::Upstream => (&mut self.down, &mut self.up),
         };
-        let ends = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR | EventFlags::PRI;
-        if events.intersects(ends) {
-            out.announced = true;
-        }
-        if events.intersects(EventFlags::IN | ends) {
-            out.readable = true;
-        }
-        if events.contains(EventFlags::OUT) {
-            into.writable = true;
-        }
+        out.note_source(events);
+        into.note_target(events);
         if events.contains(EventFlags::ERR) && self.broken.is_none() {
             let socket = match side {
                 Side::Client => Some(&self.client),
@@ -161,15 +155,20 @@ impl Session {
 
     /// Does all that can be done without waiting.
     pub(crate) fn advance(&mut self, desk: &mut Desk<'_>) -> Next {
-        let before = self.up.bytes + self.down.bytes;
+        let before = self.progress();
         let (from_client, from_upstream) = (self.up.bytes, self.down.bytes);
         let next = self.step(desk).unwrap_or_else(Next::End);
         Counters::add(&desk.counters.from_client, self.up.bytes - from_client);
         Counters::add(&desk.counters.from_upstream, self.down.bytes - from_upstream);
-        if self.up.bytes + self.down.bytes != before {
+        if self.progress() != before {
             self.touched = desk.now;
         }
         next
+    }
+
+    /// What changes when anything moves: bytes, or an end.
+    fn progress(&self) -> (u64, u64, bool, bool) {
+        (self.up.bytes, self.down.bytes, self.up.ended, self.down.ended)
     }
 
     /// Whether it has waited for too long.
@@ -187,7 +186,7 @@ impl Session {
 
     /// Whether its waiting is measured in seconds and not in minutes.
     pub(crate) fn is_young(&self) -> bool {
-        !matches!(self.stage, Stage::Open) || !self.looked
+        !matches!(self.stage, Stage::Open) || matches!(self.curiosity, Curiosity::Rule)
     }
 
     /// Closes both sockets as `end` demands, and gives the ledger for the last word.
@@ -202,6 +201,7 @@ impl Session {
         }
         self.ledger.from_client = self.up.bytes;
         self.ledger.from_upstream = self.down.bytes;
+        self.ledger.watched = self.taps.and_then(|taps| taps.iter().find_map(|tap| tap.seen()));
         self.ledger
     }
 
@@ -213,21 +213,25 @@ impl Session {
         if matches!(self.stage, Stage::Refusing) {
             return self.refusing(desk);
         }
-        self.dialling(desk)?;
         self.look(desk)?;
         if matches!(self.stage, Stage::Refusing) {
             return self.refusing(desk);
         }
+        self.dialling(desk)?;
         self.greet(desk)?;
+        if matches!(self.stage, Stage::Refusing) {
+            return self.refusing(desk);
+        }
         let down = self.pump(Side::Upstream, desk)?;
         let up = self.pump(Side::Client, desk)?;
-        if self.up.shut && self.down.shut {
-            return Err(End::Closed);
+        let next = sooner(sooner(up, down), self.lose_patience(desk)?);
+        match self.broken {
+            // There is more that can be passed on at once.
+            Some(_) if next == Next::Again => Ok(next),
+            Some((side, _)) => Err(reset_by(side)),
+            None if self.up.shut && self.down.shut => Err(End::Closed),
+            None => Ok(next),
         }
-        if let Some((side, _)) = self.broken {
-            return Err(reset_by(side));
-        }
-        Ok(sooner(up, down))
     }
 
     /// Moves one direction's bytes as far as they go now.
@@ -242,13 +246,20 @@ impl Session {
             Side::Upstream => (&mut self.down, &self.up, upstream, client),
         };
         let mut bucket = self.pace.as_deref_mut().map(|pace| &mut pace[from.index()]);
-        let granted = bucket.as_deref_mut().map_or(u64::MAX, |b| b.take(u64::MAX, desk.now));
+        let mut granted = bucket.as_deref_mut().map_or(u64::MAX, |b| b.take(u64::MAX, desk.now));
+        let looking = from == Side::Client && !matches!(self.curiosity, Curiosity::None);
+        if looking {
+            // Only what was looked at passes; the next look comes at once.
+            bucket = None;
+            granted = 0;
+        }
         let mut ends = Ends {
             source,
             target,
             tap: self.taps.as_deref_mut().map(|taps| &mut *taps[from.index()]),
             allowance: granted,
             last: other.shut,
+            failed: self.broken.filter(|(side, _)| *side == from).map(|(_, errno)| errno),
         };
         let turn = way.pump(desk.tools, &mut ends);
         let left = ends.allowance;
@@ -264,6 +275,8 @@ impl Session {
     fn after(&mut self, from: Side, turn: Result<Turn, Broken>) -> Result<Next, End> {
         match turn {
             Ok(Turn::Waits) => Ok(Next::Wait),
+            // Without a bucket it waits for the next look.
+            Ok(Turn::Throttled) if !self.up.readable => Ok(Next::Wait),
             Ok(Turn::Unfinished | Turn::Throttled) => Ok(Next::Again),
             Ok(Turn::Denied) => Err(End::Denied),
             Err(broken) => self.break_off(from, broken),
@@ -272,18 +285,29 @@ impl Session {
 
     /// Whether a direction is open.
     fn flows(&self, from: Side) -> bool {
-        matches!(self.stage, Stage::Open) && (self.looked || from == Side::Upstream)
+        matches!((&self.stage, &self.curiosity), (Stage::Open, Curiosity::None | Curiosity::Log(_)))
+            && self.broken.is_none_or(|(side, _)| side == from)
     }
 
-    /// A socket failed. What the other direction has brought already is still delivered, as it would
-    /// be without a relay; then both are reset.
+    /// A socket failed. What the failed side has sent before is still delivered as far as nobody must
+    /// be waited for, as it would be without a relay; then both are reset.
     fn break_off(&mut self, from: Side, broken: Broken) -> Result<Next, End> {
         let side = if broken.source { from } else { from.other() };
-        if broken.source || self.broken.is_some() {
-            return Err(reset_by(side));
+        let (first, _) = *self.broken.get_or_insert((side, broken.errno));
+        if broken.source {
+            return Err(reset_by(first));
         }
-        self.broken = Some((side, broken.errno));
-        Ok(Next::Wait)
+        let last_words = self.way(from.other());
+        (last_words.readable, last_words.announced) = (true, true);
+        Ok(Next::Again)
+    }
+
+    /// The direction from that side.
+    fn way(&mut self, from: Side) -> &mut Way {
+        match from {
+            Side::Client => &mut self.up,
+            Side::Upstream => &mut self.down,
+        }
     }
 }
 

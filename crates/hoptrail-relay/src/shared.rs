@@ -3,7 +3,9 @@
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::ledger::Observer;
+use crate::relay::Parts;
 use crate::rules::Rules;
+use crate::tap::Taps;
 use crate::upstream::Upstream;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,6 +18,7 @@ pub(crate) struct Shared {
     pub(crate) listeners: Vec<OwnedFd>,
     pub(crate) drain: Drain,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) taps: Option<Arc<dyn Taps>>,
     pub(crate) places: Places,
     rules: Mutex<Arc<Rules>>,
     /// Counts the rules that were put in force, so that workers need the lock only for new ones.
@@ -39,20 +42,19 @@ pub(crate) struct CurrentRules {
 impl Shared {
     pub(crate) fn new(
         config: Config,
-        upstream: Upstream,
+        parts: Parts,
         listeners: Vec<OwnedFd>,
-        rules: Arc<Rules>,
-        observer: Arc<dyn Observer>,
         places: Places,
     ) -> std::io::Result<Self> {
         Ok(Self {
             config,
-            upstream,
+            upstream: parts.upstream,
             listeners,
             drain: Drain::new()?,
-            observer,
+            observer: parts.observer,
+            taps: parts.taps,
             places,
-            rules: Mutex::new(rules),
+            rules: Mutex::new(parts.rules),
             rules_version: AtomicU64::new(0),
             paused: AtomicBool::new(false),
         })
@@ -64,9 +66,16 @@ impl Shared {
         self.rules_version.fetch_add(1, Ordering::Release);
     }
 
+    /// The rules in force.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Tells the observer once that accepting stops, or goes on, whichever worker sees it first.
     pub(crate) fn tell_paused(&self, paused: bool) {
-        if self.paused.swap(paused, Ordering::Relaxed) != paused {
+        if self.paused.load(Ordering::Relaxed) != paused
+            && self.paused.swap(paused, Ordering::Relaxed) != paused
+        {
             self.observer.accepting_paused(paused);
         }
     }
@@ -99,8 +108,7 @@ impl Places {
 impl CurrentRules {
     pub(crate) fn of(shared: &Shared) -> Self {
         let version = shared.rules_version.load(Ordering::Acquire);
-        let rules = Arc::clone(&shared.rules.lock().unwrap_or_else(PoisonError::into_inner));
-        Self { rules, version }
+        Self { rules: shared.rules(), version }
     }
 
     pub(crate) fn get(&mut self, shared: &Shared) -> &Arc<Rules> {

@@ -2,7 +2,6 @@
 
 use super::finding::{AppProtocol, Finding};
 use super::{Bytes, Step, name};
-use simple_dns::Packet;
 
 /// Other ports carry any protocol, and whatever begins with two bytes would be waited for.
 const PORT: u16 = 53;
@@ -12,6 +11,7 @@ const HEADER: usize = 12;
 const SHORTEST: usize = HEADER + 5;
 /// Header, the longest name, type, class: the question never goes beyond.
 const QUESTION_END: usize = HEADER + 255 + 4;
+const LONGEST_LABEL: u8 = 63;
 
 /// Over TCP.
 pub(super) fn look(bytes: Bytes<'_>) -> Step {
@@ -54,12 +54,22 @@ fn header_may_begin(message: &[u8]) -> bool {
         && is(11, |additional| additional <= 3)
 }
 
-/// The question alone, so that nothing behind it can spoil it.
+/// The name of the first question, which nothing before it could compress; type and class follow it.
 fn read(message: &[u8]) -> Option<Finding> {
-    let mut question = message[..message.len().min(QUESTION_END)].to_vec();
-    question.get_mut(6..HEADER)?.fill(0);
-    let packet = Packet::parse(&question).ok()?;
-    let asked = packet.questions.first()?;
-    let labels: Vec<&[u8]> = asked.qname.as_bytes().collect();
+    let mut rest = message.get(HEADER..message.len().min(QUESTION_END))?;
+    let mut labels = Vec::new();
+    while let Some((len, after)) = rest.split_first().filter(|(len, _)| **len != 0) {
+        if *len > LONGEST_LABEL {
+            return None;
+        }
+        let (label, next) = after.split_at_checked(usize::from(*len))?;
+        // A dot inside of a label would make it two.
+        if label.contains(&b'.') {
+            return None;
+        }
+        labels.push(label);
+        rest = next;
+    }
+    (rest.len() >= 5).then_some(())?;
     Some(Finding { name: name::domain(&labels.join(&b'.')), ..Finding::of(AppProtocol::Dns) })
 }

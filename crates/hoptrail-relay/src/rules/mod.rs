@@ -4,7 +4,7 @@ pub mod deny;
 pub mod throttle;
 
 use crate::inspect::Finding;
-use crate::ledger::{Application, Transport};
+use crate::ledger::{Application, Ledger, Transport};
 use std::net::SocketAddr;
 
 /// A rule's number, from 1, in the order of the configuration.
@@ -62,6 +62,18 @@ pub struct Question<'a> {
     pub destination: SocketAddr,
     /// Who asked first. Conditions on the application never hold when it is not known.
     pub application: Option<&'a Application>,
+}
+
+impl<'a> Question<'a> {
+    /// About the connection or flow of a ledger.
+    #[must_use]
+    pub fn of(ledger: &'a Ledger) -> Self {
+        Self {
+            transport: ledger.transport,
+            destination: ledger.destination,
+            application: ledger.application.as_deref(),
+        }
+    }
 }
 
 /// The rules, compiled: a decision costs the same for one rule and for thousands.

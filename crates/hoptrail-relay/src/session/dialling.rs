@@ -11,10 +11,12 @@ impl Session {
     /// From the connect to the open stage.
     pub(super) fn dialling(&mut self, desk: &mut Desk<'_>) -> Result<(), End> {
         if matches!(self.stage, Stage::Dialling) {
-            if let Some((Side::Upstream, errno)) = self.broken {
+            if let Some((Side::Upstream, errno)) = self.broken
+                && !was_connected(errno)
+            {
                 return Err(End::Unreachable(Cause::of(Step::Connect, errno)));
             }
-            if !self.up.writable {
+            if !self.up.writable || self.waits_for_name(desk) {
                 return Ok(());
             }
             self.connected(desk);
@@ -27,7 +29,8 @@ impl Session {
 
     fn connected(&mut self, desk: &mut Desk<'_>) {
         self.touched = desk.now;
-        match Handshake::new(&desk.shared.upstream, self.ledger.destination) {
+        let name = self.ledger.finding.as_deref().and_then(|finding| finding.name.as_deref());
+        match Handshake::named(&desk.shared.upstream, self.ledger.destination, name) {
             Some(handshake) => self.stage = Stage::Handshake(Box::new(handshake)),
             None => self.open(),
         }
@@ -35,6 +38,14 @@ impl Session {
 
     fn open(&mut self) {
         self.stage = Stage::Open;
+        if let Some(prelude) = self.prelude.take() {
+            self.up.put_first(&prelude);
+        }
+    }
+
+    /// A proxy that is asked by name is asked when the name is known, or did not come in time.
+    fn waits_for_name(&self, desk: &Desk<'_>) -> bool {
+        desk.shared.upstream.wants_name() && self.patience_until(desk).is_some()
     }
 
     /// Talks to the upstream proxy until it has made its way; what it sends behind that is the
@@ -71,4 +82,9 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a socket that has failed was connected before: a reset of an attempt is `ECONNREFUSED`.
+fn was_connected(failure: Errno) -> bool {
+    matches!(failure, Errno::CONNRESET | Errno::PIPE)
 }

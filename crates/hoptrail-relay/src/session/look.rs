@@ -1,48 +1,143 @@
 //! A look at the first bytes, and what the rules say to them.
+//!
+//! Where a rule may deny the connection by what it speaks, nothing passes before that is known: the
+//! client's first bytes, or the upstream's greeting, or that neither came in time. Otherwise bytes pass
+//! as they come, and a copy is looked at for the log.
 
-use super::{Desk, Session, Side, Stage};
+use super::{Desk, Next, Session, Side, Stage};
 use crate::inspect::{self, AppProtocol, Finding, Look};
 use crate::ledger::End;
 use crate::rules::{Decision, Question, Verdict, With, deny, throttle::Bucket};
 use crate::way::Broken;
 use std::os::fd::AsFd;
 
+/// What is still to be found out about a connection.
+#[derive(Debug)]
+pub(crate) enum Curiosity {
+    /// Nothing.
+    None,
+    /// The protocol, for the log; with the bytes that were passed on before it was clear.
+    Log(Vec<u8>),
+    /// The protocol, for a rule; until then nothing passes.
+    Rule,
+}
+
 impl Session {
-    /// Gathers the client's first bytes until they say what they are, and decides.
+    /// Reads the client's first bytes until they say what they are.
     pub(super) fn look(&mut self, desk: &mut Desk<'_>) -> Result<(), End> {
-        if self.looked {
-            return Ok(());
+        while self.look_once(desk)? {}
+        Ok(())
+    }
+
+    /// Whether to look again at once. Bytes that pass are looked at read by read.
+    fn look_once(&mut self, desk: &mut Desk<'_>) -> Result<bool, End> {
+        if matches!(self.curiosity, Curiosity::None) {
+            return Ok(false);
         }
-        while self.up.readable && !self.up.ended && self.up.held().len() < inspect::LIMIT {
-            let before = self.up.held().len();
-            let gathered = self.up.gather(self.client.as_fd(), desk.tools, inspect::LIMIT);
-            if let Err(Broken { .. }) = gathered {
-                return Err(End::ClientReset);
-            }
-            if self.up.held().len() == before {
-                break;
-            }
-        }
+        let before = self.up.held().len();
+        let gathered = self.up.gather(self.client.as_fd(), desk.tools, inspect::LIMIT);
+        self.note_broken(Side::Client, gathered);
         let port = self.ledger.destination.port();
-        let bytes = self.up.held();
-        match inspect::client(bytes, port) {
-            Look::Found(finding) => self.found(finding, desk),
-            Look::More if self.up.ended || bytes.len() >= inspect::LIMIT => {
-                let finding = inspect::last(bytes, port);
-                self.found(finding, desk)
+        let held = self.up.held();
+        let bytes = match &mut self.curiosity {
+            Curiosity::Log(passed) if !passed.is_empty() => {
+                passed.extend_from_slice(&held[before..]);
+                passed
             }
-            Look::More => Ok(()),
+            _ => held,
+        };
+        let over = self.up.ended || bytes.len() >= inspect::LIMIT;
+        let found = match inspect::client(bytes, port) {
+            Look::Found(finding) => finding,
+            Look::More if over => inspect::last(bytes, port),
+            Look::More => {
+                let more = self.up.readable && self.up.held().len() > before;
+                self.remember(before);
+                return Ok(more && matches!(self.curiosity, Curiosity::Rule));
+            }
+        };
+        self.found(found, desk)?;
+        Ok(false)
+    }
+
+    /// What passes before it is clear is kept as a copy.
+    fn remember(&mut self, before: usize) {
+        if let Curiosity::Log(passed) = &mut self.curiosity
+            && passed.is_empty()
+            && before == 0
+        {
+            passed.extend_from_slice(self.up.held());
         }
     }
 
-    fn found(&mut self, finding: Finding, desk: &mut Desk<'_>) -> Result<(), End> {
-        self.looked = true;
-        let question = Question {
-            transport: self.ledger.transport,
-            destination: self.ledger.destination,
-            application: self.ledger.application.as_deref(),
+    /// What the upstream says before the client does.
+    pub(super) fn greet(&mut self, desk: &mut Desk<'_>) -> Result<(), End> {
+        if self.greeted || !matches!(self.stage, Stage::Open) {
+            return Ok(());
+        }
+        if matches!(self.curiosity, Curiosity::None) {
+            self.greeted = true;
+            return Ok(());
+        }
+        let Some(upstream) = &self.upstream else { return Ok(()) };
+        let gathered = self.down.gather(upstream.as_fd(), desk.tools, inspect::LIMIT);
+        self.note_broken(Side::Upstream, gathered);
+        let over = self.down.ended || self.down.held().len() >= inspect::LIMIT;
+        let decides = matches!(self.curiosity, Curiosity::Rule);
+        match inspect::server(self.down.held()) {
+            Look::Found(finding) if decides => self.found(finding, desk)?,
+            Look::Found(finding) => self.keep(finding),
+            Look::More if over && decides => self.found(Finding::unknown(), desk)?,
+            Look::More if decides || self.down.held().is_empty() => return Ok(()),
+            Look::More => {}
+        }
+        self.greeted = true;
+        Ok(())
+    }
+
+    /// A source that has failed has also ended; what it has sent before is still of use.
+    fn note_broken(&mut self, side: Side, gathered: Result<(), Broken>) {
+        if let Err(broken) = gathered {
+            self.broken.get_or_insert((side, broken.errno));
+            self.way(side).ended = true;
+        }
+    }
+
+    /// Decides when what a rule needs to know did not come in time: a client that waits for the other
+    /// side after its first words would wait for ever.
+    pub(super) fn lose_patience(&mut self, desk: &mut Desk<'_>) -> Result<Next, End> {
+        if let Some(until) = self.patience_until(desk) {
+            return Ok(Next::At(until));
+        }
+        if !matches!((&self.curiosity, &self.stage), (Curiosity::Rule, Stage::Open)) {
+            return Ok(Next::Wait);
+        }
+        let finding = inspect::last(self.up.held(), self.ledger.destination.port());
+        self.found(finding, desk)?;
+        Ok(Next::Again)
+    }
+
+    /// Until when the first bytes are waited for; nothing when nobody waits for them, or no longer.
+    pub(super) fn patience_until(&self, desk: &Desk<'_>) -> Option<u64> {
+        let waits = match (&self.curiosity, &self.stage) {
+            (Curiosity::None, _) => false,
+            (Curiosity::Rule, Stage::Open) => true,
+            (_, Stage::Dialling) => self.up.writable && desk.shared.upstream.wants_name(),
+            _ => false,
         };
-        let decision = desk.rules.decide(&question, &finding);
+        let patience = u64::try_from(desk.shared.config.patience.as_nanos()).unwrap_or(u64::MAX);
+        let until = self.touched.max(self.ledger.opened_ns).saturating_add(patience);
+        (waits && desk.now < until).then_some(until)
+    }
+
+    fn found(&mut self, finding: Finding, desk: &mut Desk<'_>) -> Result<(), End> {
+        let decides = matches!(self.curiosity, Curiosity::Rule);
+        self.curiosity = Curiosity::None;
+        if !decides {
+            self.keep(finding);
+            return Ok(());
+        }
+        let decision = desk.rules.decide(&Question::of(&self.ledger), &finding);
         let answer = match decision.verdict {
             Verdict::Deny(With::Answer) => deny::answer(&finding),
             _ => None,
@@ -61,29 +156,6 @@ impl Session {
         if let Verdict::Throttle(rate) = decision.verdict {
             self.pace = Some(Box::new([Bucket::new(rate, now), Bucket::new(rate, now)]));
         }
-    }
-
-    /// What the upstream says before the client does.
-    pub(super) fn greet(&mut self, desk: &mut Desk<'_>) -> Result<(), End> {
-        if self.greeted || !matches!(self.stage, Stage::Open) {
-            return Ok(());
-        }
-        if self.looked {
-            self.greeted = true;
-            return Ok(());
-        }
-        let Some(upstream) = &self.upstream else { return Ok(()) };
-        if self.down.held().is_empty() {
-            let gathered = self.down.gather(upstream.as_fd(), desk.tools, inspect::LIMIT);
-            gathered.map_err(|_| End::UpstreamReset)?;
-        }
-        if !self.down.held().is_empty() {
-            self.greeted = true;
-            if let Look::Found(finding) = inspect::server(self.down.held()) {
-                self.keep(finding);
-            }
-        }
-        Ok(())
     }
 
     /// An unknown protocol is not worth its memory, and does not replace what a greeting has told.

@@ -6,11 +6,13 @@ use crate::counters::Counters;
 use crate::ledger::{Cause, End, Ledger, Step};
 use crate::origin::Origin;
 use crate::rules::{Decision, Early, Question, Verdict};
-use crate::session::{Session, Side};
-use crate::sockets::reset_on_close;
+use crate::session::{Curiosity, Session, Side};
+use crate::sockets::{keep_order_and_watch, reset_on_close};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, SocketType, acceptfrom_with, connect, socket_with, sockopt};
+use rustix::net::{
+    Shutdown, SocketFlags, SocketType, acceptfrom_with, connect, shutdown, socket_with, sockopt,
+};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +25,12 @@ impl Worker {
     pub(super) fn watch_listeners(&mut self) -> io::Result<()> {
         for (n, listener) in self.shared.listeners.iter().enumerate() {
             let data = EventData::new_u64(LISTENERS + n as u64);
-            epoll::add(&self.epoll, listener, data, EventFlags::IN | EventFlags::EXCLUSIVE)?;
+            let flags = EventFlags::IN | EventFlags::EXCLUSIVE;
+            match epoll::add(&self.epoll, listener, data, flags) {
+                // An attempt before this one has failed halfway.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         self.accepting = Accepting::Yes;
         Ok(())
@@ -43,27 +50,38 @@ impl Worker {
             return;
         }
         self.unwatch_listeners();
+        self.accepting = Accepting::Over;
+        if let Some((client, peer)) = self.waiting.take() {
+            self.begin(client, peer);
+        }
         for listener in 0..self.shared.listeners.len() {
             while self.accept_one(listener) {}
+            // Whoever connects from now on is refused at once, and does not wait for our end.
+            let _ = shutdown(&self.shared.listeners[listener], Shutdown::Both);
         }
-        self.accepting = Accepting::Over;
     }
 
     /// Descriptors, memory or places have run out: no more connections for a while. They wait in the
     /// listeners' queues.
     fn rest(&mut self) {
-        if self.accepting == Accepting::Yes {
-            self.unwatch_listeners();
-            self.shared.tell_paused(true);
+        match self.accepting {
+            Accepting::Over => return,
+            Accepting::Yes => self.unwatch_listeners(),
+            Accepting::Rests(_) => {}
         }
+        self.shared.tell_paused(true);
         self.accepting = Accepting::Rests(self.now + REST);
     }
 
+    /// Tries again. Whether it goes on is told when the queues have been worked off: until then each
+    /// connection that ends lets in another one, and that is still the same pause.
     pub(super) fn resume(&mut self) {
-        if !self.shared.places.any() {
-            self.accepting = Accepting::Rests(self.now + REST);
-        } else if self.watch_listeners().is_ok() {
-            self.shared.tell_paused(false);
+        self.accepting = Accepting::Rests(self.now + REST);
+        if let Some((client, peer)) = self.waiting.take() {
+            self.begin(client, peer);
+        }
+        if self.waiting.is_none() && self.shared.places.any() && self.watch_listeners().is_ok() {
+            (0..self.shared.listeners.len()).for_each(|listener| self.accept(listener));
         }
     }
 
@@ -86,16 +104,24 @@ impl Worker {
             Ok((client, peer)) => {
                 // Only an accepted connection has a peer without an address: it is gone already.
                 match peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
-                    Some(peer) => self.begin(client, peer),
+                    Some(peer) => {
+                        Counters::add(&self.counters.accepted, 1);
+                        self.begin(client, peer);
+                    }
                     None => self.shared.places.free(),
                 }
-                true
+                self.waiting.is_none()
             }
             Err(error) => {
                 self.shared.places.free();
                 match error {
-                    Errno::AGAIN => false,
-                    Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
+                    Errno::AGAIN => {
+                        self.shared.tell_paused(false);
+                        false
+                    }
+                    // The relay stops, and another worker knew first.
+                    Errno::INVAL => false,
+                    error if is_shortage(error.raw_os_error()) => {
                         self.rest();
                         false
                     }
@@ -107,15 +133,19 @@ impl Worker {
     }
 
     fn begin(&mut self, client: OwnedFd, peer: SocketAddr) {
-        Counters::add(&self.counters.accepted, 1);
         let origin = Origin::of(&client, peer, &self.shared.config, &mut self.applications);
-        let started = origin.and_then(|origin| {
-            self.dial(&origin)
-                .map_err(|end| (origin.ledger.clone(), end))
-                .map(|(upstream, decision)| (origin.ledger, upstream, decision))
+        let started = origin.and_then(|mut origin| match self.dial(&mut origin) {
+            Ok((upstream, decision)) => Ok((origin, upstream, decision)),
+            Err(end) => Err((origin.ledger, end)),
         });
         match started {
-            Ok((ledger, upstream, decision)) => self.open(client, upstream, ledger, decision),
+            Ok((origin, upstream, decision)) => self.open(client, upstream, origin, decision),
+            Err((_, End::Unreachable(cause)))
+                if is_shortage(cause.errno) && self.accepting != Accepting::Over =>
+            {
+                self.waiting = Some((client, peer));
+                self.rest();
+            }
             Err((ledger, end)) => {
                 reset_on_close(&client);
                 self.shared.places.free();
@@ -125,45 +155,39 @@ impl Worker {
     }
 
     /// Asks the rules, as far as they can tell already, and starts the connect.
-    fn dial(&mut self, origin: &Origin) -> Result<(OwnedFd, Option<Decision>), End> {
-        let ledger = &origin.ledger;
-        let question = Question {
-            transport: ledger.transport,
-            destination: ledger.destination,
-            application: ledger.application.as_deref(),
-        };
-        let decision = match self.rules.get(&self.shared).early(&question) {
-            Early::Decided(Decision { verdict: Verdict::Deny(_), .. }) => return Err(End::Denied),
+    fn dial(&mut self, origin: &mut Origin) -> Result<(OwnedFd, Option<Decision>), End> {
+        let decision = match self.rules.get(&self.shared).early(&Question::of(&origin.ledger)) {
+            Early::Decided(Decision { verdict: Verdict::Deny(_), rule }) => {
+                origin.ledger.rule = rule;
+                return Err(End::Denied);
+            }
             Early::Decided(decision) => Some(decision),
             Early::NeedsFinding => None,
         };
-        let to = self.shared.upstream.address().unwrap_or(ledger.destination);
-        let upstream = match &origin.redirect {
-            Some(redirect) if to == ledger.destination => redirect.start_dial(),
-            Some(redirect) => redirect.start_dial_to(to),
-            None => return start(to).map(|upstream| (upstream, decision)),
-        };
-        let failed = |error: hoptrail::Error| {
-            let errno = Errno::from_raw_os_error(error.errno().unwrap_or(0));
-            let step = match error.operation() {
-                hoptrail::Operation::Connect(_) => Step::Connect,
-                _ => Step::Open,
-            };
-            End::Unreachable(Cause::of(step, errno))
-        };
-        Ok((upstream.map_err(failed)?.into(), decision))
+        let to = self.shared.upstream.address().unwrap_or(origin.ledger.destination);
+        let upstream = start(to, origin)?;
+        let failed = |errno| End::Unreachable(Cause::of(Step::Open, errno));
+        keep_order_and_watch(&upstream).map_err(failed)?;
+        Ok((upstream, decision))
     }
 
     fn open(
         &mut self,
         client: OwnedFd,
         upstream: OwnedFd,
-        ledger: Ledger,
+        origin: Origin,
         decision: Option<Decision>,
     ) {
-        self.shared.observer.opened(&ledger);
-        let inspects = self.shared.config.inspect != Inspect::None;
-        let mut session = Session::new(client, upstream, ledger, !inspects, None);
+        self.shared.observer.opened(&origin.ledger);
+        let curiosity = match (decision, self.shared.config.inspect) {
+            (None, _) => Curiosity::Rule,
+            (Some(_), Inspect::None) if !self.shared.upstream.wants_name() => Curiosity::None,
+            (Some(_), _) => Curiosity::Log(Vec::new()),
+        };
+        let prelude = self.shared.config.proxy_protocol.map(|version| origin.prelude(version));
+        let ledger = origin.ledger;
+        let taps = self.shared.taps.as_ref().and_then(|taps| taps.of(&ledger)).map(Box::new);
+        let mut session = Session::new(client, upstream, ledger, curiosity, prelude, taps);
         if let Some(decision) = decision {
             session.apply(decision, self.now);
         }
@@ -189,8 +213,31 @@ impl Worker {
     }
 }
 
+/// Whether descriptors or memory have run out, which passes.
+fn is_shortage(errno: i32) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    shortages.iter().any(|shortage| shortage.raw_os_error() == errno)
+}
+
+/// A connect under way, with the records of the connection that it continues.
+fn start(to: SocketAddr, origin: &Origin) -> Result<OwnedFd, End> {
+    let upstream = match &origin.redirect {
+        Some(redirect) if to == origin.ledger.destination => redirect.start_dial(),
+        Some(redirect) => redirect.start_dial_to(to),
+        None => return start_bare(to),
+    };
+    let failed = |error: hoptrail::Error| {
+        let step = match error.operation() {
+            hoptrail::Operation::Connect(_) => Step::Connect,
+            _ => Step::Open,
+        };
+        End::Unreachable(Cause::of_library(step, &error))
+    };
+    Ok(upstream.map_err(failed)?.into())
+}
+
 /// A connect under way, without records.
-fn start(to: SocketAddr) -> Result<OwnedFd, End> {
+fn start_bare(to: SocketAddr) -> Result<OwnedFd, End> {
     let failed = |step| move |errno| End::Unreachable(Cause::of(step, errno));
     let family = if to.is_ipv4() {
         rustix::net::AddressFamily::INET
