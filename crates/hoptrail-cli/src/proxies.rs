@@ -10,10 +10,13 @@ use hoptrail_engine::host::supervise::{Notice, Proxy, ProxySpec};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A proxy that prints without end and without line ends must not fill our memory.
 const LONGEST_LINE: u64 = 16 * 1024;
+
+/// What a proxy may take to finish when it is asked to end: its connections are over, and it may have something to tell.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -88,6 +91,13 @@ impl Proxies {
 
     /// Ends them all, and waits until everything they printed is printed.
     pub(crate) fn stop(&mut self) {
+        for proxy in &self.list {
+            proxy.cgroup().terminate();
+        }
+        let asked = Instant::now();
+        while self.list.iter().any(|p| p.cgroup().populated()) && asked.elapsed() < LAST_WORDS {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         for proxy in &mut self.list {
             proxy.stop(Instant::now());
         }

@@ -60,6 +60,8 @@ fn work(relay: &Relay, signals: &Signals, settings: &mut Settings, telling: &mut
         signals.wait(&[], WORKING);
         while let Some(received) = signals.next() {
             match received.signal {
+                // From the kernel: the terminal is gone, and with it whoever ran the relay there.
+                Signal::SIGHUP if received.code > 0 => return,
                 Signal::SIGHUP => reload(relay, settings, telling),
                 Signal::SIGTERM | Signal::SIGINT => return,
                 _ => {}

@@ -22,6 +22,8 @@ mod foreign;
 mod origin;
 #[path = "kernel_cli/process.rs"]
 mod process;
+#[path = "kernel_cli/relay.rs"]
+mod relay;
 #[path = "kernel_cli/run_end.rs"]
 mod run_end;
 #[path = "kernel_cli/run_scope.rs"]
@@ -75,6 +77,11 @@ fn main() -> ExitCode {
             a_restart_on_another_cgroup_leaves_the_former,
             the_same_pins_are_for_one_daemon,
             systemd_is_told,
+        ],
+        relay: [
+            two_relays_inspect_one_connection_and_tell_the_same,
+            what_connects_to_a_relay_itself_is_reset_and_told,
+            an_unreachable_destination_is_a_reset_and_told_by_both,
         ],
         run_end: [
             the_exit_status_is_the_commands_own,

@@ -20,6 +20,7 @@ mod spin;
 pub mod tap;
 pub mod udp;
 pub mod upstream;
+pub mod watch;
 mod way;
 mod worker;
 

@@ -1,6 +1,7 @@
 //! Listening sockets.
 
 use crate::sockets;
+use hoptrail::UdpProxySocket;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -25,4 +26,15 @@ pub(crate) fn tcp(at: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     socket.listen(BACKLOG)?;
     let got = socket.local_addr()?.as_socket().unwrap_or(at);
     Ok((socket.into(), got))
+}
+
+/// A UDP listener.
+pub(crate) fn udp(at: SocketAddr) -> io::Result<UdpProxySocket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    UdpProxySocket::from_std(socket.into()).map_err(Into::into)
 }

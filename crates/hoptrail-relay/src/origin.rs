@@ -1,9 +1,10 @@
 //! Where an accepted connection comes from and where it is to go.
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, ProxyProtocol};
 use crate::ledger::{Application, Cause, End, Ledger, Step, Transport};
-use hoptrail::Redirect;
+use crate::upstream::prelude::{self, Story};
+use hoptrail::{Redirect, Trail};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -44,6 +45,23 @@ impl Origin {
         }
     }
 
+    /// What a destination that speaks the PROXY protocol is told first. Without a trail the accepted
+    /// socket's peer is all that is known of the application.
+    pub(crate) fn prelude(&self, version: ProxyProtocol) -> Box<[u8]> {
+        let Ledger { peer, destination, .. } = self.ledger;
+        let trail = self.redirect.as_ref().and_then(|redirect| redirect.records().trail().ok());
+        let source = trail.as_ref().map_or(peer, Trail::local);
+        let exe = self.ledger.application.as_ref().and_then(|who| who.exe.as_deref());
+        let bytes = match version {
+            ProxyProtocol::V1 => prelude::v1(source, destination),
+            ProxyProtocol::V2 => {
+                let story = trail.as_ref().map(|trail| Story { trail, exe });
+                prelude::v2(source, destination, story.as_ref())
+            }
+        };
+        bytes.into()
+    }
+
     fn redirected(peer: SocketAddr, redirect: Redirect, applications: &mut Applications) -> Self {
         let mut ledger = blank(peer, redirect.destination());
         if let Some(context) = redirect.context() {
@@ -66,6 +84,7 @@ fn blank(peer: SocketAddr, destination: SocketAddr) -> Ledger {
         hops: 0,
         finding: None,
         rule: None,
+        watched: None,
         from_client: 0,
         from_upstream: 0,
     }

@@ -1,12 +1,13 @@
 //! A running relay: its workers, and the handle to them.
 
-use crate::config::Config;
+use crate::config::{Config, Inspect};
 use crate::counters::Counters;
 use crate::ledger::Observer;
 use crate::listen;
 use crate::rules::Rules;
 use crate::shared::{Places, Shared};
 use crate::tap::Taps;
+use crate::udp::{self, Served, UdpConfig, UdpCounts, UdpError};
 use crate::upstream::Upstream;
 use crate::worker::{Ended, Worker};
 use rustix::process::{Resource, getrlimit};
@@ -25,6 +26,13 @@ pub struct Relay {
     counters: Vec<Arc<Counters>>,
     workers: Vec<JoinHandle<io::Result<Ended>>>,
     addresses: Vec<SocketAddr>,
+    udp: Option<Udp>,
+}
+
+/// The thread of UDP.
+struct Udp {
+    thread: JoinHandle<Result<Served, UdpError>>,
+    counts: Arc<UdpCounts>,
 }
 
 /// What a relay works with besides its settings.
@@ -45,6 +53,9 @@ pub enum StartError {
     /// An address cannot be listened at.
     #[error("cannot listen at {0}: {1}")]
     Listen(SocketAddr, io::Error),
+    /// UDP cannot be relayed in this way.
+    #[error("{0}, or relay TCP alone (--protocol tcp)")]
+    Udp(#[from] UdpError),
     /// Threads or descriptors have run out.
     #[error("cannot start a worker: {0}")]
     Worker(#[from] io::Error),
@@ -66,15 +77,11 @@ impl Relay {
         let workers = config.workers().get();
         let places = Places::new(places(&config, workers));
         let shared = Shared::new(config, parts, listeners, places)?;
-        let mut relay =
-            Self { shared: Arc::new(shared), counters: Vec::new(), workers: Vec::new(), addresses };
-        for n in 0..workers {
-            // The workers that run already are told to stop by `drain`, not by this error.
-            if let Err(error) = relay.start_worker(n) {
-                relay.drain(Duration::ZERO);
-                return Err(error.into());
-            }
-        }
+        let (shared, workers, counters) = (Arc::new(shared), Vec::new(), Vec::new());
+        let mut relay = Self { shared, counters, workers, addresses, udp: None };
+        let started = relay.start_udp().and_then(|()| relay.start_workers());
+        // What runs already is told to stop by this, not by the error.
+        started.inspect_err(|_| relay.drain(Duration::ZERO))?;
         Ok(relay)
     }
 
@@ -85,7 +92,13 @@ impl Relay {
         &self.addresses
     }
 
-    /// What each worker counts.
+    /// What happened to datagrams; nothing when UDP is not relayed.
+    #[must_use]
+    pub fn udp_counts(&self) -> Option<&Arc<UdpCounts>> {
+        self.udp.as_ref().map(|udp| &udp.counts)
+    }
+
+    /// What each worker counts; the thread of UDP is the first where there is one.
     #[must_use]
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
@@ -109,7 +122,11 @@ impl Relay {
     pub fn wait(self) -> io::Result<Ended> {
         let mut ended = Ended::default();
         for worker in self.workers {
-            ended += worker.join().map_err(|_| io::Error::other("a worker has panicked"))??;
+            ended += worker.join().map_err(|_| panicked())??;
+        }
+        if let Some(udp) = self.udp {
+            let served = udp.thread.join().map_err(|_| panicked())?.map_err(io::Error::other)?;
+            ended += Ended { finished: served.finished as u64, reset: served.cut as u64 };
         }
         Ok(ended)
     }
@@ -117,7 +134,39 @@ impl Relay {
     /// Workers that have not ended: all of them before [`drain`](Self::drain), unless one has failed.
     #[must_use]
     pub fn working(&self) -> usize {
-        self.workers.iter().filter(|worker| !worker.is_finished()).count()
+        let udp = self.udp.iter().filter(|udp| !udp.thread.is_finished()).count();
+        udp + self.workers.iter().filter(|worker| !worker.is_finished()).count()
+    }
+
+    /// On the addresses of TCP, with the ports that it has got.
+    fn start_udp(&mut self) -> Result<(), StartError> {
+        let config = &self.shared.config;
+        if !config.transports.udp {
+            return Ok(());
+        }
+        let wanted = if config.transports.tcp { &self.addresses } else { &config.listen };
+        let listeners = wanted
+            .iter()
+            .map(|&at| listen::udp(at).map_err(|error| StartError::Listen(at, error)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (counters, counts) = (Arc::new(Counters::default()), Arc::new(UdpCounts::default()));
+        self.counters.push(Arc::clone(&counters));
+        if !config.transports.tcp {
+            let addresses = listeners.iter().map(|udp| udp.as_std().local_addr());
+            self.addresses = addresses.collect::<Result<_, _>>()?;
+        }
+        let (shared, counted) = (Arc::clone(&self.shared), Arc::clone(&counts));
+        let config = UdpConfig::of(&shared)?;
+        let serve = move || {
+            udp::serve(&config, &listeners, &*shared.observer, &counters, &counted, &shared.drain)
+        };
+        let thread = Builder::new().name("relay-udp".into()).spawn(serve)?;
+        self.udp = Some(Udp { thread, counts });
+        Ok(())
+    }
+
+    fn start_workers(&mut self) -> Result<(), StartError> {
+        (0..self.shared.config.workers().get()).try_for_each(|n| Ok(self.start_worker(n)?))
     }
 
     fn start_worker(&mut self, n: usize) -> io::Result<()> {
@@ -127,6 +176,29 @@ impl Relay {
         self.workers.push(thread);
         self.counters.push(counters);
         Ok(())
+    }
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("a worker has panicked")
+}
+
+impl UdpConfig {
+    fn of(shared: &Arc<Shared>) -> Result<Self, StartError> {
+        let config = &shared.config;
+        if let Upstream::Http(_) = shared.upstream {
+            return Err(UdpError::Upstream(shared.upstream.to_string()).into());
+        }
+        let rules = Arc::clone(shared);
+        Ok(Self {
+            upstream: shared.upstream.clone(),
+            forward: config.forward,
+            most_flows: config.udp_sessions.get(),
+            idle: config.udp_idle,
+            patience: config.connect_timeout,
+            inspect: config.inspect != Inspect::None,
+            rules: Box::new(move || rules.rules()),
+        })
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct Session {
     touched: u64,
     /// Of each direction, when throttled.
     pace: Option<Box<[Bucket; 2]>>,
+    /// What the destination is told before the client's first byte.
+    prelude: Option<Box<[u8]>>,
     taps: Option<Box<[Box<dyn Tap>; 2]>>,
     pub(crate) ledger: Ledger,
 }
@@ -106,6 +108,7 @@ impl Session {
         upstream: OwnedFd,
         ledger: Ledger,
         curiosity: Curiosity,
+        prelude: Option<Box<[u8]>>,
         taps: Option<Box<[Box<dyn Tap>; 2]>>,
     ) -> Self {
         let touched = ledger.opened_ns;
@@ -122,6 +125,7 @@ impl Session {
             broken: None,
             touched,
             pace: None,
+            prelude,
             taps,
             ledger,
         }
@@ -197,6 +201,7 @@ impl Session {
         }
         self.ledger.from_client = self.up.bytes;
         self.ledger.from_upstream = self.down.bytes;
+        self.ledger.watched = self.taps.and_then(|taps| taps.iter().find_map(|tap| tap.seen()));
         self.ledger
     }
 
@@ -208,11 +213,11 @@ impl Session {
         if matches!(self.stage, Stage::Refusing) {
             return self.refusing(desk);
         }
-        self.dialling(desk)?;
         self.look(desk)?;
         if matches!(self.stage, Stage::Refusing) {
             return self.refusing(desk);
         }
+        self.dialling(desk)?;
         self.greet(desk)?;
         if matches!(self.stage, Stage::Refusing) {
             return self.refusing(desk);

@@ -66,6 +66,11 @@ impl Shared {
         self.rules_version.fetch_add(1, Ordering::Release);
     }
 
+    /// The rules in force.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Tells the observer once that accepting stops, or goes on, whichever worker sees it first.
     pub(crate) fn tell_paused(&self, paused: bool) {
         if self.paused.load(Ordering::Relaxed) != paused
@@ -103,8 +108,7 @@ impl Places {
 impl CurrentRules {
     pub(crate) fn of(shared: &Shared) -> Self {
         let version = shared.rules_version.load(Ordering::Acquire);
-        let rules = Arc::clone(&shared.rules.lock().unwrap_or_else(PoisonError::into_inner));
-        Self { rules, version }
+        Self { rules: shared.rules(), version }
     }
 
     pub(crate) fn get(&mut self, shared: &Shared) -> &Arc<Rules> {

@@ -34,7 +34,8 @@ pub(super) struct Telling {
     /// Pauses of which the user knows, and since when.
     pauses: u64,
     told_pause: Option<Instant>,
-    told_closed: bool,
+    /// What keeps the log from being written, as far as the user knows.
+    told_trouble: Option<io::ErrorKind>,
 }
 
 impl Telling {
@@ -51,7 +52,7 @@ impl Telling {
             server: None,
             pauses: 0,
             told_pause: None,
-            told_closed: false,
+            told_trouble: None,
         })
     }
 
@@ -103,11 +104,26 @@ impl Telling {
 
     /// Tells what has happened since the last look.
     pub(super) fn look(&mut self) {
-        let log = self.observation.log.as_ref();
-        if !self.told_closed && log.is_some_and(Log::is_closed) {
-            self.told_closed = true;
-            self.warn("standard output was closed, so the log ends here; the relay goes on");
+        self.look_at_log();
+        self.look_at_pauses();
+    }
+
+    fn look_at_log(&mut self) {
+        let trouble = self.observation.log.as_ref().and_then(Log::trouble);
+        let kind = trouble.as_ref().map(io::Error::kind);
+        let known = std::mem::replace(&mut self.told_trouble, kind);
+        match trouble {
+            Some(error) if known != kind && error.kind() == io::ErrorKind::BrokenPipe => {
+                self.warn("standard output was closed, so the log ends here; the relay goes on");
+            }
+            Some(error) if known != kind => self.warn(&format!(
+                "the log cannot be written to standard output: {error}; it goes on when that is over"
+            )),
+            _ => {}
         }
+    }
+
+    fn look_at_pauses(&mut self) {
         let pauses = self.observation.tally.pauses();
         let recently = self.told_pause.is_some_and(|told| told.elapsed() < BETWEEN_PAUSES);
         if pauses > self.pauses && !recently {
@@ -155,22 +171,22 @@ impl Telling {
     /// It has stopped.
     pub(super) fn end(mut self, ended: Ended) {
         drop(self.live.take());
-        let written = self
-            .observation
-            .log
-            .as_ref()
-            .is_none_or(|log| log.finish(Instant::now() + LAST_LINES) || log.is_closed());
+        let written =
+            self.observation.log.as_ref().is_none_or(|log| log.finish(Instant::now() + LAST_LINES));
         if !written {
             self.warn("the last lines of the log are missing: nobody reads standard output");
         }
         if ended.reset > 0 {
             self.above(|| output::stderr(&self.reset(ended.reset)));
         }
-        self.say(&format!(
-            "stopped: {} finished, {} reset",
-            connections(ended.finished),
-            ended.reset
-        ));
+        match ended.finished + ended.reset {
+            0 => self.say("stopped"),
+            _ => self.say(&format!(
+                "stopped: {} finished, {} reset",
+                connections(ended.finished),
+                ended.reset
+            )),
+        }
     }
 
     /// Who was reset.

@@ -1,6 +1,7 @@
 //! The cgroup2 tree: where it is mounted, and cgroups of our own that leave nothing behind.
 
 use crate::EngineError;
+use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -188,6 +189,11 @@ impl CgroupDir {
         OpenOptions::new().write(true).open(self.path.join("cgroup.procs"))
     }
 
+    /// Asks every process in it and below to end.
+    pub fn terminate(&self) {
+        signal_each(&self.subtree_processes(), Signal::SIGTERM);
+    }
+
     /// Kills every process in it and below, and waits until they are gone.
     ///
     /// # Errors
@@ -197,7 +203,7 @@ impl CgroupDir {
         while self.populated() {
             let at_once = fs::write(self.path.join("cgroup.kill"), "1");
             if at_once.is_err() {
-                kill_each(&self.subtree_processes());
+                signal_each(&self.subtree_processes(), Signal::SIGKILL);
             }
             if Instant::now() > deadline {
                 return Err(EngineError::new(format!(
@@ -279,13 +285,10 @@ impl Drop for OwnedCgroup {
     }
 }
 
-fn kill_each(pids: &[u32]) {
+fn signal_each(pids: &[u32], signal: Signal) {
     for pid in pids {
         if let Ok(pid) = i32::try_from(*pid) {
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(pid),
-                nix::sys::signal::Signal::SIGKILL,
-            );
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The TOML file of a relay: settings at its top.
+//! The TOML file of a relay: settings at its top, then its rules.
 
 use super::Config;
 use super::fields::{FIELDS, Field};
 use super::place::{Problem, Source};
-use crate::rules::Rules;
+use crate::rules::{Rules, reading};
 use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -49,10 +49,17 @@ impl File {
         for error in errors {
             reading.problem(error.span().unwrap_or_default(), error.message());
         }
+        let mut rules = reading::Reading::new(&source);
         for (key, value) in document.get_ref() {
-            reading.setting(&mut file, key.get_ref(), key.span(), value);
+            match key.get_ref().as_ref() {
+                key if reading::KEYS.contains(&key) => rules.key(key, value),
+                name => reading.setting(&mut file, name, key.span(), value),
+            }
         }
         let mut problems = reading.problems;
+        let (rules, wrong) = rules.end();
+        file.rules = Arc::new(rules);
+        problems.extend(wrong);
         problems.sort_by_key(Problem::order);
         if problems.is_empty() { Ok(file) } else { Err(FileError { problems }) }
     }
@@ -155,12 +162,12 @@ fn unknown(key: &str) -> String {
     if key == "provider" {
         return "providers belong to the engine's configuration (docs/configuration.md), not to a relay's".into();
     }
-    let near = |field: &&Field| (strsim::jaro_winkler(key, field.name) * 1e6) as u32;
-    let nearest = FIELDS.iter().max_by_key(near).filter(|field| near(field) > 750_000);
-    match nearest {
-        Some(field) => format!("unknown key \"{key}\"; did you mean \"{}\"?", field.name),
+    let known = || FIELDS.iter().map(|field| field.name).chain(reading::KEYS);
+    let near = |name: &&str| (strsim::jaro_winkler(key, name) * 1e6) as u32;
+    match known().max_by_key(near).filter(|name| near(name) > 750_000) {
+        Some(name) => format!("unknown key \"{key}\"; did you mean \"{name}\"?"),
         None => {
-            let names: Vec<_> = FIELDS.iter().map(|f| format!("\"{}\"", f.name)).collect();
+            let names: Vec<_> = known().map(|name| format!("\"{name}\"")).collect();
             format!("unknown key \"{key}\"; known are {}", names.join(", "))
         }
     }

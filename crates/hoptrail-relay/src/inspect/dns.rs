@@ -2,7 +2,6 @@
 
 use super::finding::{AppProtocol, Finding};
 use super::{Bytes, Step, name};
-use simple_dns::Packet;
 
 /// Other ports carry any protocol, and whatever begins with two bytes would be waited for.
 const PORT: u16 = 53;
@@ -10,8 +9,11 @@ const PORT: u16 = 53;
 const HEADER: usize = 12;
 /// Header, the root's name, type, class.
 const SHORTEST: usize = HEADER + 5;
+/// No query is longer, by far.
+const LONGEST: usize = 0x3fff;
 /// Header, the longest name, type, class: the question never goes beyond.
 const QUESTION_END: usize = HEADER + 255 + 4;
+const LONGEST_LABEL: u8 = 63;
 
 /// Over TCP.
 pub(super) fn look(bytes: Bytes<'_>) -> Step {
@@ -19,12 +21,12 @@ pub(super) fn look(bytes: Bytes<'_>) -> Step {
         return Step::No;
     }
     let Some((len, message)) = bytes.all.split_first_chunk::<2>() else {
-        // A query longer than this is not one; the second byte cannot rule it out.
         let high = bytes.all.first().copied().unwrap_or_default();
-        return if high > 0x3f || bytes.ended { Step::No } else { Step::More };
+        let too_long = usize::from(high) << 8 > LONGEST;
+        return if too_long || bytes.ended { Step::No } else { Step::More };
     };
     let len = usize::from(u16::from_be_bytes(*len));
-    if len < SHORTEST || len > 0x3fff || !header_may_begin(message) {
+    if !(SHORTEST..=LONGEST).contains(&len) || !header_may_begin(message) {
         return Step::No;
     }
     if message.len() < len.min(QUESTION_END) && !bytes.ended {
@@ -54,12 +56,22 @@ fn header_may_begin(message: &[u8]) -> bool {
         && is(11, |additional| additional <= 3)
 }
 
-/// The question alone, so that nothing behind it can spoil it.
+/// The name of the first question, which nothing before it could compress; type and class follow it.
 fn read(message: &[u8]) -> Option<Finding> {
-    let mut question = message[..message.len().min(QUESTION_END)].to_vec();
-    question.get_mut(6..HEADER)?.fill(0);
-    let packet = Packet::parse(&question).ok()?;
-    let asked = packet.questions.first()?;
-    let labels: Vec<&[u8]> = asked.qname.as_bytes().collect();
+    let mut rest = message.get(HEADER..message.len().min(QUESTION_END))?;
+    let mut labels = Vec::new();
+    while let Some((len, after)) = rest.split_first().filter(|(len, _)| **len != 0) {
+        if *len > LONGEST_LABEL {
+            return None;
+        }
+        let (label, next) = after.split_at_checked(usize::from(*len))?;
+        // A dot inside of a label would make it two.
+        if label.contains(&b'.') {
+            return None;
+        }
+        labels.push(label);
+        rest = next;
+    }
+    (rest.len() >= 5).then_some(())?;
     Some(Finding { name: name::domain(&labels.join(&b'.')), ..Finding::of(AppProtocol::Dns) })
 }

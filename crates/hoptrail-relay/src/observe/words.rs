@@ -2,6 +2,7 @@
 
 use crate::inspect::AppProtocol;
 use crate::ledger::{Cause, End, Ledger, Step, Transport};
+use std::net::SocketAddr;
 
 pub(super) const TRANSPORTS: [&str; 2] = ["tcp", "udp"];
 
@@ -49,11 +50,12 @@ pub(super) fn protocol(ledger: &Ledger) -> AppProtocol {
     ledger.finding.as_deref().map_or(AppProtocol::Unknown, |finding| finding.protocol)
 }
 
-/// The place in [`VERDICTS`] of what the rules said.
-pub(super) const fn verdict(end: End) -> usize {
+/// The place in [`VERDICTS`] of what the rules said; nothing where they were not asked.
+pub(super) const fn verdict(end: End) -> Option<usize> {
     match end {
-        End::Denied => 1,
-        _ => 0,
+        End::Denied => Some(1),
+        End::Direct | End::Failed(Cause { step: Step::Query, .. }) => None,
+        _ => Some(0),
     }
 }
 
@@ -74,6 +76,11 @@ pub(super) const fn cause(end: End) -> Option<Cause> {
         End::Unreachable(cause) | End::Failed(cause) => Some(cause),
         _ => None,
     }
+}
+
+/// Where it was dialled to; nothing where it could not be known.
+pub(super) fn destination(ledger: &Ledger) -> Option<SocketAddr> {
+    Some(ledger.destination).filter(|to| !to.ip().is_unspecified() || to.port() != 0)
 }
 
 /// The name that the client asked for.

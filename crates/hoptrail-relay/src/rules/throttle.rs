@@ -57,7 +57,8 @@ impl Bucket {
     fn fill(&mut self, now_ns: u64) {
         let passed = now_ns.saturating_sub(self.at);
         self.at += passed;
-        self.level = (self.level + u128::from(passed) * u128::from(self.rate)).min(self.full());
+        let more = u128::from(passed) * u128::from(self.rate);
+        self.level = self.level.saturating_add(more).min(self.full());
     }
 
     fn whole(&self) -> u64 {
@@ -66,5 +67,88 @@ impl Bucket {
 
     fn full(&self) -> u128 {
         u128::from(self.burst()) * NS_PER_S
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn bucket(rate: u64, now: u64) -> Bucket {
+        Bucket::new(Rate(rate.try_into().unwrap()), now)
+    }
+
+    #[test]
+    fn a_burst_and_then_the_rate() {
+        let mut bucket = bucket(1_000_000, 5);
+        assert_eq!(bucket.take(u64::MAX, 5), 100_000);
+        assert_eq!(bucket.take(1, 5), 0);
+        assert_eq!(bucket.ready_at(1000), 5 + SECOND / 1000);
+        assert_eq!(bucket.take(5000, 5 + SECOND / 1000), 1000);
+        // A pause fills it, and no more than that.
+        assert_eq!(bucket.take(u64::MAX, 100 * SECOND), 100_000);
+        assert_eq!(bucket.ready_at(u64::MAX), 100 * SECOND + SECOND / 10);
+    }
+
+    #[test]
+    fn what_was_not_used_goes_back() {
+        let mut bucket = bucket(10, 0);
+        assert_eq!(bucket.take(4096, 0), 4096);
+        bucket.give_back(96);
+        assert_eq!(bucket.take(4096, 0), 96);
+        bucket.give_back(u64::MAX);
+        assert_eq!(bucket.take(u64::MAX, 0), 4096);
+    }
+
+    #[test]
+    fn extremes_do_not_overflow() {
+        let mut fast = bucket(u64::MAX, 0);
+        assert_eq!(fast.take(u64::MAX, u64::MAX), u64::MAX / 10);
+        assert_eq!(fast.ready_at(1), u64::MAX);
+        let mut slow = bucket(1, 0);
+        assert_eq!(slow.take(4096, 0), 4096);
+        assert_eq!(slow.ready_at(4096), 4096 * SECOND);
+        // A clock that goes back is one that stands still.
+        let mut back = bucket(1000, 10 * SECOND);
+        assert_eq!(back.take(4096, 10 * SECOND), 4096);
+        assert_eq!(back.take(4096, 0), 0);
+        assert_eq!(back.take(4096, 11 * SECOND), 1000);
+    }
+
+    proptest! {
+        /// Whatever is asked for and when: over the whole time it is the burst and the rate, to the byte.
+        #[test]
+        fn never_a_byte_more_and_none_lost(
+            rate in 1u64..1 << 40,
+            steps in prop::collection::vec((1u64..10_000_000, 0u64..1 << 22), 1..200),
+        ) {
+            let mut bucket = bucket(rate, 0);
+            let burst = u128::from(bucket.burst());
+            let (mut now, mut passed) = (0u64, 0u128);
+            for (pause, want) in steps {
+                now += pause;
+                passed += u128::from(bucket.take(want, now));
+                let allowed = burst + u128::from(now) * u128::from(rate) / u128::from(SECOND);
+                prop_assert!(passed <= allowed);
+            }
+            // Taken as soon as it is ready, it keeps to the rate.
+            bucket.take(u64::MAX, now);
+            let start = now;
+            let more = bucket.burst().min(1000);
+            let mut taken = 0u128;
+            for _ in 0..50 {
+                let ready = bucket.ready_at(more);
+                prop_assert!(bucket.clone().take(more, ready.saturating_sub(1)) < more || ready == now);
+                now = ready;
+                let got = bucket.take(more, now);
+                prop_assert_eq!(got, more);
+                taken += u128::from(got);
+            }
+            let fits = u128::from(now - start) * u128::from(rate) / u128::from(SECOND) + 1;
+            prop_assert!(taken <= fits);
+        }
     }
 }

@@ -16,7 +16,7 @@ impl Session {
             {
                 return Err(End::Unreachable(Cause::of(Step::Connect, errno)));
             }
-            if !self.up.writable {
+            if !self.up.writable || self.waits_for_name(desk) {
                 return Ok(());
             }
             self.connected(desk);
@@ -29,7 +29,8 @@ impl Session {
 
     fn connected(&mut self, desk: &mut Desk<'_>) {
         self.touched = desk.now;
-        match Handshake::new(&desk.shared.upstream, self.ledger.destination) {
+        let name = self.ledger.finding.as_deref().and_then(|finding| finding.name.as_deref());
+        match Handshake::named(&desk.shared.upstream, self.ledger.destination, name) {
             Some(handshake) => self.stage = Stage::Handshake(Box::new(handshake)),
             None => self.open(),
         }
@@ -37,6 +38,14 @@ impl Session {
 
     fn open(&mut self) {
         self.stage = Stage::Open;
+        if let Some(prelude) = self.prelude.take() {
+            self.up.put_first(&prelude);
+        }
+    }
+
+    /// A proxy that is asked by name is asked when the name is known, or did not come in time.
+    fn waits_for_name(&self, desk: &Desk<'_>) -> bool {
+        desk.shared.upstream.wants_name() && self.patience_until(desk).is_some()
     }
 
     /// Talks to the upstream proxy until it has made its way; what it sends behind that is the

@@ -106,17 +106,28 @@ impl Session {
     /// Decides when what a rule needs to know did not come in time: a client that waits for the other
     /// side after its first words would wait for ever.
     pub(super) fn lose_patience(&mut self, desk: &mut Desk<'_>) -> Result<Next, End> {
+        if let Some(until) = self.patience_until(desk) {
+            return Ok(Next::At(until));
+        }
         if !matches!((&self.curiosity, &self.stage), (Curiosity::Rule, Stage::Open)) {
             return Ok(Next::Wait);
-        }
-        let patience = u64::try_from(desk.shared.config.patience.as_nanos()).unwrap_or(u64::MAX);
-        let until = self.touched.max(self.ledger.opened_ns).saturating_add(patience);
-        if desk.now < until {
-            return Ok(Next::At(until));
         }
         let finding = inspect::last(self.up.held(), self.ledger.destination.port());
         self.found(finding, desk)?;
         Ok(Next::Again)
+    }
+
+    /// Until when the first bytes are waited for; nothing when nobody waits for them, or no longer.
+    pub(super) fn patience_until(&self, desk: &Desk<'_>) -> Option<u64> {
+        let waits = match (&self.curiosity, &self.stage) {
+            (Curiosity::None, _) => false,
+            (Curiosity::Rule, Stage::Open) => true,
+            (_, Stage::Dialling) => self.up.writable && desk.shared.upstream.wants_name(),
+            _ => false,
+        };
+        let patience = u64::try_from(desk.shared.config.patience.as_nanos()).unwrap_or(u64::MAX);
+        let until = self.touched.max(self.ledger.opened_ns).saturating_add(patience);
+        (waits && desk.now < until).then_some(until)
     }
 
     fn found(&mut self, finding: Finding, desk: &mut Desk<'_>) -> Result<(), End> {
@@ -126,12 +137,7 @@ impl Session {
             self.keep(finding);
             return Ok(());
         }
-        let question = Question {
-            transport: self.ledger.transport,
-            destination: self.ledger.destination,
-            application: self.ledger.application.as_deref(),
-        };
-        let decision = desk.rules.decide(&question, &finding);
+        let decision = desk.rules.decide(&Question::of(&self.ledger), &finding);
         let answer = match decision.verdict {
             Verdict::Deny(With::Answer) => deny::answer(&finding),
             _ => None,

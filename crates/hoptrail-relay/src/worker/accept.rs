@@ -134,13 +134,12 @@ impl Worker {
 
     fn begin(&mut self, client: OwnedFd, peer: SocketAddr) {
         let origin = Origin::of(&client, peer, &self.shared.config, &mut self.applications);
-        let started = origin.and_then(|origin| {
-            self.dial(&origin)
-                .map_err(|end| (origin.ledger.clone(), end))
-                .map(|(upstream, decision)| (origin.ledger, upstream, decision))
+        let started = origin.and_then(|mut origin| match self.dial(&mut origin) {
+            Ok((upstream, decision)) => Ok((origin, upstream, decision)),
+            Err(end) => Err((origin.ledger, end)),
         });
         match started {
-            Ok((ledger, upstream, decision)) => self.open(client, upstream, ledger, decision),
+            Ok((origin, upstream, decision)) => self.open(client, upstream, origin, decision),
             Err((_, End::Unreachable(cause)))
                 if is_shortage(cause.errno) && self.accepting != Accepting::Over =>
             {
@@ -156,19 +155,16 @@ impl Worker {
     }
 
     /// Asks the rules, as far as they can tell already, and starts the connect.
-    fn dial(&mut self, origin: &Origin) -> Result<(OwnedFd, Option<Decision>), End> {
-        let ledger = &origin.ledger;
-        let question = Question {
-            transport: ledger.transport,
-            destination: ledger.destination,
-            application: ledger.application.as_deref(),
-        };
-        let decision = match self.rules.get(&self.shared).early(&question) {
-            Early::Decided(Decision { verdict: Verdict::Deny(_), .. }) => return Err(End::Denied),
+    fn dial(&mut self, origin: &mut Origin) -> Result<(OwnedFd, Option<Decision>), End> {
+        let decision = match self.rules.get(&self.shared).early(&Question::of(&origin.ledger)) {
+            Early::Decided(Decision { verdict: Verdict::Deny(_), rule }) => {
+                origin.ledger.rule = rule;
+                return Err(End::Denied);
+            }
             Early::Decided(decision) => Some(decision),
             Early::NeedsFinding => None,
         };
-        let to = self.shared.upstream.address().unwrap_or(ledger.destination);
+        let to = self.shared.upstream.address().unwrap_or(origin.ledger.destination);
         let upstream = start(to, origin)?;
         let failed = |errno| End::Unreachable(Cause::of(Step::Open, errno));
         keep_order_and_watch(&upstream).map_err(failed)?;
@@ -179,17 +175,19 @@ impl Worker {
         &mut self,
         client: OwnedFd,
         upstream: OwnedFd,
-        ledger: Ledger,
+        origin: Origin,
         decision: Option<Decision>,
     ) {
-        self.shared.observer.opened(&ledger);
+        self.shared.observer.opened(&origin.ledger);
         let curiosity = match (decision, self.shared.config.inspect) {
             (None, _) => Curiosity::Rule,
-            (Some(_), Inspect::None) => Curiosity::None,
-            (Some(_), Inspect::First | Inspect::All) => Curiosity::Log(Vec::new()),
+            (Some(_), Inspect::None) if !self.shared.upstream.wants_name() => Curiosity::None,
+            (Some(_), _) => Curiosity::Log(Vec::new()),
         };
+        let prelude = self.shared.config.proxy_protocol.map(|version| origin.prelude(version));
+        let ledger = origin.ledger;
         let taps = self.shared.taps.as_ref().and_then(|taps| taps.of(&ledger)).map(Box::new);
-        let mut session = Session::new(client, upstream, ledger, curiosity, taps);
+        let mut session = Session::new(client, upstream, ledger, curiosity, prelude, taps);
         if let Some(decision) = decision {
             session.apply(decision, self.now);
         }

@@ -29,15 +29,19 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Those with which a client seals what it sends first, to the connection id of `initial`.
-    pub(super) fn of(initial: &Initial<'_>) -> Self {
+    pub(super) fn of(initial: &Initial<'_>) -> Option<Self> {
         let (salt, labels) = match initial.version {
             Version::One => (SALT_1, ["quic key", "quic iv", "quic hp"]),
             Version::Two => (SALT_2, ["quicv2 key", "quicv2 iv", "quicv2 hp"]),
         };
-        let secret = expand::<32>(&Hkdf::new(Some(&salt), initial.id), "client in");
-        let secret = Hkdf::<Sha256>::new(None, &secret);
+        let client: [u8; 32] = expand(&Hkdf::new(Some(&salt), initial.id), "client in")?;
+        let client = Hkdf::from_prk(&client).ok()?;
         let [key, iv, header] = labels;
-        Self { key: expand(&secret, key), iv: expand(&secret, iv), header: expand(&secret, header) }
+        Some(Self {
+            key: expand(&client, key)?,
+            iv: expand(&client, iv)?,
+            header: expand(&client, header)?,
+        })
     }
 
     /// The payload, if the packet was sealed with these.
@@ -72,11 +76,10 @@ impl Keys {
 }
 
 /// HKDF-Expand-Label with an empty context: RFC 8446, 7.1.
-fn expand<const N: usize>(secret: &Hkdf<Sha256>, label: &str) -> [u8; N] {
+fn expand<const N: usize>(secret: &Hkdf<Sha256>, label: &str) -> Option<[u8; N]> {
     let mut out = [0; N];
-    let lens = [0, N as u8, b"tls13 ".len() as u8 + label.len() as u8];
-    let info: [&[u8]; 4] = [&lens, b"tls13 ", label.as_bytes(), &[0]];
-    // It fails for more than 255 hashes' worth; these are less than one, and zeroes would open nothing.
-    let _ = secret.expand_multi_info(&info, &mut out);
-    out
+    let label_len = b"tls13 ".len() + label.len();
+    let lens = [0, u8::try_from(N).ok()?, u8::try_from(label_len).ok()?];
+    secret.expand_multi_info(&[&lens, b"tls13 ", label.as_bytes(), &[0]], &mut out).ok()?;
+    Some(out)
 }

@@ -28,7 +28,7 @@ impl Flow {
     /// A flow that begins with this datagram, if its first packet is an Initial that the keys made from it open.
     pub(super) fn begin(datagram: &[u8]) -> Option<Self> {
         let (initial, _) = Initial::split(datagram)?;
-        let keys = Keys::of(&initial);
+        let keys = Keys::of(&initial)?;
         keys.open(&initial)?;
         Some(Self { keys, stream: Stream::default(), datagrams: 0 })
     }
@@ -39,7 +39,7 @@ impl Flow {
         while let Some((initial, next)) = Initial::split(rest) {
             let payload = self.keys.open(&initial).or_else(|| {
                 // After a Retry the client begins again, with keys from the id that the server chose.
-                let keys = Keys::of(&initial);
+                let keys = Keys::of(&initial)?;
                 let payload = keys.open(&initial)?;
                 self.keys = keys;
                 Some(payload)

@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(stream.begun(), b"ab");
         stream.put(2, b"cd");
         assert_eq!(stream.begun(), b"abcdefg");
-        assert_eq!(stream.pieces, [0..7]);
+        assert_eq!(stream.pieces.len(), 1);
     }
 
     #[test]

@@ -40,8 +40,8 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "destination",
-        doc: "where it was dialled to: what the redirected connect asked for",
-        value: |e, _| e.ledger.destination.to_string().into(),
+        doc: "where it was dialled to: what the redirected connect asked for; `null` when that could not be known",
+        value: |e, _| words::destination(&e.ledger).map(|to| to.to_string()).into(),
     },
     Key {
         name: "trail",
@@ -80,13 +80,18 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "verdict",
-        doc: "`allowed` or `denied`",
-        value: |e, _| words::VERDICTS[words::verdict(e.end)].into(),
+        doc: "`allowed` or `denied`; `null` where the rules were not asked, because there was nowhere to dial",
+        value: |e, _| words::verdict(e.end).map(|verdict| words::VERDICTS[verdict]).into(),
     },
     Key {
         name: "rule",
         doc: "number of the rule that decided, from 1 in the order of the file; `null` when none did",
         value: |e, _| e.ledger.rule.map(|rule| rule.0).into(),
+    },
+    Key {
+        name: "watched",
+        doc: "number of the `watch` pattern that was seen first, from 1 in the order of the file; `null` when none was",
+        value: |e, _| e.ledger.watched.into(),
     },
     Key {
         name: "from_client_bytes",
@@ -189,6 +194,7 @@ mod tests {
                 "method": null,
                 "verdict": "allowed",
                 "rule": 3,
+                "watched": null,
                 "from_client_bytes": 517,
                 "from_upstream_bytes": 3_400_000,
                 "duration_ns": 1_500_000_000_u64,

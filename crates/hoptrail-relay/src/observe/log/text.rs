@@ -19,15 +19,14 @@ pub fn line(ended: &Ended, users: &mut Users) -> String {
     let time = humantime::format_rfc3339_millis(ended.time);
     let transport = words::TRANSPORTS[words::transport(ledger.transport)];
     let (up, down) = (bytes(ledger.from_client), bytes(ledger.from_upstream));
+    let to = words::destination(ledger).map_or_else(|| "-".to_owned(), |to| to.to_string());
     let hops = if ledger.trail.is_some() { format!("hop {}", ledger.hops) } else { "-".to_owned() };
     format!(
-        "{DIM}{time}{DIM:#} {transport} {} → {:21} {:28} {} ↑ {up:>8} ↓ {down:>8} {:>8} {hops:5}  {}",
+        "{DIM}{time}{DIM:#} {transport} {} → {to:20} {:18} ↑ {up:>8} ↓ {down:>8} {:>8} {hops:5}  {}",
         who(ledger, users),
-        ledger.destination.to_string(),
         what(ledger),
-        verdict(ended),
         duration(ended.lasted),
-        end(ended.end),
+        end(ended),
     )
 }
 
@@ -49,7 +48,7 @@ fn who(ledger: &Ledger, users: &mut Users) -> String {
         }
         None => ledger.peer.to_string(),
     };
-    format!("{NAME}{who:26}{NAME:#}")
+    format!("{NAME}{who:22}{NAME:#}")
 }
 
 fn program(application: &Application) -> String {
@@ -68,27 +67,25 @@ fn what(ledger: &Ledger) -> String {
     }
 }
 
-fn verdict(ended: &Ended) -> String {
-    let word = words::VERDICTS[words::verdict(ended.end)];
-    let word = match ended.ledger.rule {
-        Some(rule) => format!("{word} by {}", rule.0),
-        None => word.to_owned(),
+fn end(ended: &Ended) -> String {
+    let end = ended.end;
+    let word = words::ENDS[words::end(end)];
+    let style = if end == End::Closed { Style::new() } else { BAD };
+    let rule = match ended.ledger.rule {
+        Some(rule) if end == End::Denied => format!(" by rule {}", rule.0),
+        Some(rule) => format!(", allowed by rule {}", rule.0),
+        None => String::new(),
     };
-    let style = if ended.end == End::Denied { BAD } else { Style::new() };
-    format!("{style}{word:12}{style:#}")
+    let watched = ended.ledger.watched.map(|n| format!(", pattern {n} seen")).unwrap_or_default();
+    format!("{style}{word}{style:#}{}{rule}{watched}", why(end))
 }
 
-fn end(end: End) -> String {
-    let word = words::ENDS[words::end(end)];
-    match words::cause(end) {
-        None if end == End::Closed => word.to_owned(),
-        None => format!("{BAD}{word}{BAD:#}"),
-        Some(cause) => {
-            let step = words::STEPS[words::step(cause.step)];
-            let why = words::error(cause.errno).map(|why| format!(": {why}")).unwrap_or_default();
-            format!("{BAD}{word}{BAD:#} ({step}{why})")
-        }
-    }
+/// ` (connect: Connection refused)`, where something failed.
+fn why(end: End) -> String {
+    let Some(cause) = words::cause(end) else { return String::new() };
+    let step = words::STEPS[words::step(cause.step)];
+    let error = words::error(cause.errno).map(|error| format!(": {error}")).unwrap_or_default();
+    format!(" ({step}{error})")
 }
 
 #[cfg(test)]
@@ -106,15 +103,14 @@ mod tests {
     fn a_line_says_who_where_what_and_how_it_ended() {
         assert_eq!(
             plain(&ended(ledger("example.org"), End::Closed)),
-            "2026-01-01T00:00:00.000Z tcp curl[4100] root            → 192.0.2.10:443        \
-             tls example.org              allowed by 3 ↑    517 B ↓   3.4 MB   1.50 s hop 2  closed"
+            "2026-01-01T00:00:00.000Z tcp curl[4100] root        → 192.0.2.10:443       tls example.org    \
+             ↑    517 B ↓   3.4 MB   1.50 s hop 2  closed, allowed by rule 3"
         );
         let cause = Cause { step: Step::Connect, errno: 111 };
         assert_eq!(
             plain(&ended(bare(), End::Unreachable(cause))),
-            "2026-01-01T00:00:00.000Z udp 127.0.0.1:40000            → 192.0.2.10:443        \
-             -                            allowed      ↑    517 B ↓   3.4 MB   1.50 s -      \
-             unreachable (connect: Connection refused)"
+            "2026-01-01T00:00:00.000Z udp 127.0.0.1:40000        → 192.0.2.10:443       -                  \
+             ↑    517 B ↓   3.4 MB   1.50 s -      unreachable (connect: Connection refused)"
         );
     }
 
@@ -127,7 +123,7 @@ mod tests {
         );
         assert!(!line.contains("[2J\n"), "{line}");
         assert!(
-            stripped.contains("curl[4100] 0 ") && stripped.contains("denied by 3"),
+            stripped.contains("curl[4100] 0 ") && stripped.contains("denied by rule 3"),
             "{stripped}"
         );
     }

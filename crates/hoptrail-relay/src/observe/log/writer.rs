@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -44,7 +44,8 @@ pub struct Log {
 pub(in crate::observe) struct Counts {
     pub(in crate::observe) written: AtomicU64,
     pub(in crate::observe) lost: AtomicU64,
-    closed: AtomicBool,
+    /// The system's error number of the last write that failed.
+    errno: AtomicI32,
     stop: AtomicBool,
 }
 
@@ -101,10 +102,12 @@ impl Log {
         self.counts.lost.load(Relaxed)
     }
 
-    /// Whether nobody reads it any more.
+    /// Why the last lines that were to be written could not be. With [`io::ErrorKind::BrokenPipe`] nobody reads them
+    /// any more, and the log has ended; with any other it is tried again.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.counts.closed.load(Relaxed)
+    pub fn trouble(&self) -> Option<io::Error> {
+        let errno = self.counts.errno.load(Relaxed);
+        (errno != 0).then(|| io::Error::from_raw_os_error(errno))
     }
 
     /// Writes what is in the queue; gives up at `deadline`, since a reader that does not read must not keep the relay
@@ -198,23 +201,30 @@ impl Writer {
         if lost > self.told {
             let line = (self.lines.lost)(SystemTime::now(), lost - self.told);
             self.lines.add(&mut text, &line);
-            self.told = lost;
         }
         self.put(&text, count);
+        if self.counts.errno.load(Relaxed) == 0 {
+            self.told = lost;
+        }
     }
 
     fn put(&mut self, text: &str, lines: u64) {
         if text.is_empty() {
             return;
         }
-        let closed = self.counts.closed.load(Relaxed);
-        if !closed && self.sink.lines(text).is_ok() {
+        let written = self.counts.errno.load(Relaxed) != libc::EPIPE && self.try_put(text);
+        if written {
             self.counts.written.fetch_add(lines, Relaxed);
-            return;
+        } else {
+            self.counts.lost.fetch_add(lines, Relaxed);
         }
-        self.counts.closed.store(true, Relaxed);
-        self.told += lines;
-        self.counts.lost.fetch_add(lines, Relaxed);
+    }
+
+    fn try_put(&mut self, text: &str) -> bool {
+        let result = self.sink.lines(text);
+        let errno = result.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
+        self.counts.errno.store(errno, Relaxed);
+        errno == 0
     }
 }
 

@@ -91,8 +91,35 @@ fn without_a_reader_lines_are_counted_and_nothing_else_happens() {
     let log = log(LogFormat::Text, write);
     tell(&log, "x");
     assert!(log.finish(soon()));
-    assert!(log.is_closed());
+    assert_eq!(log.trouble().unwrap().kind(), io::ErrorKind::BrokenPipe);
     assert_eq!((log.counts.written.load(Relaxed), log.lost()), (0, 1));
+}
+
+#[test]
+fn after_a_full_disk_the_log_goes_on_and_says_what_is_missing() {
+    struct Disk(File, Arc<AtomicBool>);
+    impl Sink for Disk {
+        fn lines(&mut self, text: &str) -> io::Result<()> {
+            let mut full = File::options().write(true).open("/dev/full")?;
+            if self.1.load(Relaxed) { full.lines(text) } else { self.0.lines(text) }
+        }
+    }
+    let (read, write) = pipe();
+    let full = Arc::new(AtomicBool::new(true));
+    let log = log(LogFormat::Json, Disk(write, Arc::clone(&full)));
+    (0..3).for_each(|_| tell(&log, "x"));
+    while log.lost() < 3 {
+        std::thread::sleep(GATHER);
+    }
+    assert_eq!(log.trouble().unwrap().kind(), io::ErrorKind::StorageFull);
+    full.store(false, Relaxed);
+    tell(&log, "y");
+    assert!(log.finish(soon()));
+    assert!(log.trouble().is_none());
+    drop(log);
+    let lines: Vec<_> = BufReader::new(read).lines().map(Result::unwrap).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("\"y\"") && lines[1].contains("\"lines_lost\":3,"), "{lines:?}");
 }
 
 #[test]
