@@ -6,12 +6,15 @@
 mod args;
 mod host;
 mod lab;
+mod launch;
 mod measure;
 mod netns;
 mod nft;
 mod policy;
+mod relays;
 mod report;
 mod rounds;
+mod scratch;
 mod wire;
 mod work;
 mod worker;
@@ -28,6 +31,10 @@ fn main() -> ExitCode {
     if given.first().is_some_and(|first| first == worker::ARGUMENT) {
         work::run();
         return ExitCode::SUCCESS;
+    }
+    if given.first().is_some_and(|first| first == launch::ARGUMENT) {
+        eprintln!("hoptrail-bench: cannot launch: {}", launch::run(&given[1..]));
+        return ExitCode::from(126);
     }
     let args = match Args::parse(&given) {
         Ok(Some(args)) => args,
@@ -54,8 +61,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let mut lab = lab::Lab::open()?;
-    let mut report = Report::new(host::describe(), args.rounds);
+    let mut lab = lab::Lab::open(args.relay_cpus.clone())?;
+    let mut report = Report::new(host::describe(), args.pace.rounds);
     measure::all(&mut lab, args, &mut report)?;
     match args.format {
         Format::Text => print!("{}", report.text()),

@@ -19,8 +19,15 @@ pub(crate) fn enter() -> Result<()> {
     })?;
     prepare().map_err(|e| EngineError::os("cannot set up lo in the network namespace", e))?;
     // Whole batches wait to be accepted.
-    std::fs::write("/proc/sys/net/core/somaxconn", "8192")
-        .map_err(|e| EngineError::os("cannot set net.core.somaxconn in the namespace", e))
+    set("net/core/somaxconn", "8192")?;
+    // A relay with one destination holds 50,000 connections to it; our own ports stay ours.
+    set("net/ipv4/ip_local_port_range", "1024 65535")?;
+    set("net/ipv4/ip_local_reserved_ports", "7000-7999")
+}
+
+fn set(name: &str, value: &str) -> Result<()> {
+    std::fs::write(format!("/proc/sys/{name}"), value)
+        .map_err(|e| EngineError::os(format!("cannot set {name} in the network namespace"), e))
 }
 
 fn prepare() -> io::Result<()> {

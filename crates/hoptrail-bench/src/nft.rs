@@ -1,7 +1,6 @@
 //! nftables' REDIRECT of the same connections, to compare with, where `nft` is installed.
 
 use crate::Result;
-use crate::lab::PROXY;
 use crate::policy::Target;
 use hoptrail_engine::EngineError;
 use std::io::Write;
@@ -10,7 +9,7 @@ use std::process::{Command, Stdio};
 const TABLE: &str = "hoptrail_bench";
 
 /// A table with one rule; it goes when this is dropped.
-pub(crate) struct Redirect;
+pub(crate) struct Redirect(());
 
 pub(crate) fn installed() -> bool {
     let version = Command::new("nft").arg("--version").stdout(Stdio::null()).status();
@@ -18,13 +17,14 @@ pub(crate) fn installed() -> bool {
 }
 
 impl Redirect {
-    pub(crate) fn load() -> Result<Self> {
+    /// Sends what goes to [`Target::Nftables`] to this port instead.
+    pub(crate) fn load(port: u16) -> Result<Self> {
         let to = Target::Nftables.ip();
         nft(&format!(
             "table ip {TABLE} {{ chain output {{ type nat hook output priority -100; \
-             ip daddr {to} meta l4proto {{ tcp, udp }} redirect to :{PROXY} }} }}"
+             ip daddr {to} meta l4proto {{ tcp, udp }} redirect to :{port}; }}; }}"
         ))?;
-        Ok(Self)
+        Ok(Self(()))
     }
 }
 

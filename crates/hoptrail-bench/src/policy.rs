@@ -1,6 +1,6 @@
 //! The policies under which it is measured.
 
-use crate::lab::{PROXY, RELAY, SERVED};
+use crate::lab::{HOPS, PROXY, RELAY, SERVED};
 use hoptrail_core::Ip;
 use hoptrail_core::compile::{Cgroup, Filter, Members, Policy, Prefix, Provider};
 use hoptrail_core::image::Action;
@@ -23,8 +23,12 @@ pub(crate) enum Target {
     Redirected,
     /// The provider at [`RELAY`] redirects it ([`few`] only).
     Relayed,
-    /// nftables redirects it to [`PROXY`] while [`crate::nft::Redirect`] lives.
+    /// nftables redirects it while [`crate::nft::Redirect`] lives.
     Nftables,
+    /// One provider redirects it ([`relayed`] only).
+    OneHop,
+    /// Three others redirect it, one after another ([`relayed`] only).
+    ThreeHops,
 }
 
 impl Target {
@@ -53,6 +57,16 @@ pub(crate) fn few(members: &Cgroup) -> Resolved {
     let ports = [PROXY, RELAY];
     let providers = filters.into_iter().zip(ports).enumerate();
     resolved(providers.map(|(i, (filters, port))| provider(i, port, members, filters)).collect())
+}
+
+/// A provider for what makes one hop, and three for what makes three; each with members of its own.
+pub(crate) fn relayed(members: &[Cgroup; 4]) -> Resolved {
+    let provider = |(number, members): (usize, &Cgroup)| {
+        let target = if number == 0 { Target::OneHop } else { Target::ThreeHops };
+        let filters = vec![to(Action::Redirect, target.ip(), 32)];
+        provider(number, HOPS + number as u16, members, filters)
+    };
+    resolved(members.iter().enumerate().map(provider).collect())
 }
 
 /// That many filters, shared out evenly to that many providers.
@@ -133,5 +147,6 @@ mod tests {
         assert_eq!(many.providers.iter().map(|p| p.filters.len()).sum::<usize>(), MAX_FILTERS);
         compile(&many, 1).unwrap();
         compile(&few(&members).policy, 1).unwrap();
+        compile(&relayed(&[(); 4].map(|()| members.clone())).policy, 1).unwrap();
     }
 }

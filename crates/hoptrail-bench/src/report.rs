@@ -15,8 +15,10 @@ pub(crate) struct Row {
     pub(crate) plain: f64,
     /// Likewise.
     pub(crate) value: f64,
-    /// To plain, round by round.
+    /// To plain, round by round; none where there is nothing to compare with.
     pub(crate) ratios: Vec<f64>,
+    /// Why there are no figures, or not the ones that were asked for.
+    pub(crate) remark: Option<String>,
 }
 
 /// One program in one operation.
@@ -29,12 +31,34 @@ pub(crate) struct Program {
     pub(crate) nanoseconds: f64,
 }
 
+/// What became of one promise.
+pub(crate) struct Kept {
+    pub(crate) kept: bool,
+    /// In words.
+    seen: String,
+}
+
+/// What TCP promises, and by what it was kept.
+#[derive(Default)]
+struct Promises {
+    names: Vec<&'static str>,
+    by: Vec<(&'static str, Vec<Kept>)>,
+}
+
 pub(crate) struct Report {
     machine: Machine,
     rounds: usize,
     rows: Vec<Row>,
     programs: Vec<Program>,
+    promises: Promises,
     notes: Vec<String>,
+}
+
+impl From<crate::Result<(bool, String)>> for Kept {
+    fn from(tried: crate::Result<(bool, String)>) -> Self {
+        let (kept, seen) = tried.unwrap_or_else(|e| (false, e.to_string()));
+        Self { kept, seen }
+    }
 }
 
 impl Row {
@@ -50,10 +74,24 @@ impl Row {
 
     /// Nothing when there is no goal.
     fn met(&self) -> Option<bool> {
+        if self.remark.is_some() {
+            return None;
+        }
         match self.goal {
             Goal::AtMost(most) => Some(self.ratio() <= most),
             Goal::AtLeast(least) => Some(self.ratio() >= least),
+            Goal::ValueAtMost(most) => Some(self.value <= most),
+            Goal::ValueAtLeast(least) => Some(self.value >= least),
             Goal::Nothing => None,
+        }
+    }
+
+    fn verdict(&self) -> String {
+        match (&self.remark, self.met()) {
+            (Some(remark), _) => remark.clone(),
+            (None, Some(true)) => "met".to_owned(),
+            (None, Some(false)) => "missed".to_owned(),
+            (None, None) => String::new(),
         }
     }
 
@@ -61,17 +99,17 @@ impl Row {
     fn cells(&self) -> [String; 8] {
         let (low, high) = self.range();
         // Plain does nothing there but read the clock: a ratio to that says nothing.
-        let empty = self.unit == Unit::Nanoseconds && self.plain < 100.0;
+        let empty = self.ratios.is_empty() || self.unit == Unit::Nanoseconds && self.plain < 100.0;
         let unless_empty = |text: String| if empty { String::new() } else { text };
         [
             self.part.to_owned(),
             self.name.clone(),
-            self.goal.text(),
+            self.goal.text(self.unit),
             unless_empty(format!("{:.3}", self.ratio())),
             unless_empty(format!("{low:.2} to {high:.2}")),
             self.unit.text(self.plain),
             self.unit.text(self.value),
-            self.met().map_or("", |met| if met { "met" } else { "missed" }).to_owned(),
+            self.verdict(),
         ]
     }
 
@@ -79,22 +117,25 @@ impl Row {
         json!({
             "part": self.part,
             "measure": self.name,
-            "goal": self.goal.text(),
+            "goal": self.goal.text(self.unit),
             "ratio": self.ratio(),
             "ratios": self.ratios,
             "unit": self.unit.name(),
             "plain": self.plain,
             "value": self.value,
             "met": self.met(),
+            "remark": self.remark,
         })
     }
 }
 
 impl Goal {
-    fn text(self) -> String {
+    fn text(self, unit: Unit) -> String {
         match self {
             Self::AtMost(most) => format!("≤ {most:.2}"),
             Self::AtLeast(least) => format!("≥ {least:.2}"),
+            Self::ValueAtMost(most) => format!("≤ {}", unit.text(most)),
+            Self::ValueAtLeast(least) => format!("≥ {}", unit.text(least)),
             Self::Nothing => String::new(),
         }
     }
@@ -106,6 +147,9 @@ impl Unit {
             Self::Nanoseconds => "ns",
             Self::PerSecond => "1/s",
             Self::Bytes => "B/s",
+            Self::SecondsPerGb => "s/GB",
+            Self::Memory => "B",
+            Self::Count => "count",
         }
     }
 
@@ -115,6 +159,9 @@ impl Unit {
             Self::Nanoseconds => format!("{value:.0} ns"),
             Self::PerSecond => format!("{value:.0}/s"),
             Self::Bytes => format!("{:.2} GB/s", value / 1e9),
+            Self::SecondsPerGb => format!("{value:.3} s/GB"),
+            Self::Memory => format!("{value:.0} B"),
+            Self::Count => format!("{value:.0}"),
         }
     }
 }
@@ -135,12 +182,13 @@ impl Program {
     }
 }
 
-const ROWS: [&str; 8] = ["", "measure", "goal", "ratio", "rounds", "plain", "with Hoptrail", ""];
+const ROWS: [&str; 8] = ["", "measure", "goal", "ratio", "rounds", "plain", "measured", ""];
 const PROGRAMS: [&str; 4] = ["operation", "program", "runs per operation", "ns per run"];
 
 impl Report {
-    pub(crate) const fn new(machine: Machine, rounds: usize) -> Self {
-        Self { machine, rounds, rows: Vec::new(), programs: Vec::new(), notes: Vec::new() }
+    pub(crate) fn new(machine: Machine, rounds: usize) -> Self {
+        let (rows, programs, promises, notes) = Default::default();
+        Self { machine, rounds, rows, programs, promises, notes }
     }
 
     pub(crate) fn add<'a>(&mut self, series: impl IntoIterator<Item = Series<'a>>) {
@@ -155,18 +203,26 @@ impl Report {
         self.programs.extend(programs);
     }
 
+    /// What is promised: the columns of [`Report::kept`].
+    pub(crate) fn promises(&mut self, names: &[&'static str]) {
+        self.promises.names = names.to_vec();
+    }
+
+    pub(crate) fn kept(&mut self, by: &'static str, kept: Vec<Kept>) {
+        self.promises.by.push((by, kept));
+    }
+
     pub(crate) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n", self.headline());
-        let tables = [self.row_cells(), self.program_cells()];
-        for table in tables.into_iter().filter(|table| table.len() > 1) {
+        for table in self.tables() {
             text.push('\n');
             columns(&mut text, &table);
         }
-        for note in &self.notes {
+        for note in self.all_notes() {
             let _ = writeln!(text, "\n{note}");
         }
         text
@@ -174,8 +230,7 @@ impl Report {
 
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("{}\n", self.headline());
-        let tables = [self.row_cells(), self.program_cells()];
-        for table in tables.into_iter().filter(|table| table.len() > 1) {
+        for table in self.tables() {
             text.push('\n');
             for (i, cells) in table.iter().enumerate() {
                 let _ = writeln!(text, "| {} |", cells.join(" | "));
@@ -184,7 +239,7 @@ impl Report {
                 }
             }
         }
-        for note in &self.notes {
+        for note in self.all_notes() {
             let _ = writeln!(text, "\n{note}");
         }
         text
@@ -196,6 +251,7 @@ impl Report {
             "rounds": self.rounds,
             "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
             "programs": self.programs.iter().map(Program::json).collect::<Vec<_>>(),
+            "promises": self.promises.json(),
             "notes": self.notes,
         })
     }
@@ -209,6 +265,17 @@ impl Report {
         )
     }
 
+    /// Those that have something in them.
+    fn tables(&self) -> impl Iterator<Item = Vec<Vec<String>>> {
+        let tables = [self.row_cells(), self.promises.cells(), self.program_cells()];
+        tables.into_iter().filter(|table| table.len() > 1)
+    }
+
+    /// With what was seen where a promise was broken.
+    fn all_notes(&self) -> impl Iterator<Item = String> {
+        self.promises.broken().chain(self.notes.iter().cloned())
+    }
+
     fn row_cells(&self) -> Vec<Vec<String>> {
         let head = ROWS.map(str::to_owned).to_vec();
         [head].into_iter().chain(self.rows.iter().map(|row| row.cells().to_vec())).collect()
@@ -217,6 +284,38 @@ impl Report {
     fn program_cells(&self) -> Vec<Vec<String>> {
         let head = PROGRAMS.map(str::to_owned).to_vec();
         [head].into_iter().chain(self.programs.iter().map(|p| p.cells().to_vec())).collect()
+    }
+}
+
+impl Promises {
+    fn cells(&self) -> Vec<Vec<String>> {
+        let names = self.names.iter().map(ToString::to_string);
+        let head = [String::new()].into_iter().chain(names).collect();
+        let line = |(by, kept): &(&str, Vec<Kept>)| {
+            let cells = kept.iter().map(|kept| if kept.kept { "yes" } else { "no" }.to_owned());
+            [(*by).to_owned()].into_iter().chain(cells).collect()
+        };
+        [head].into_iter().chain(self.by.iter().map(line)).collect()
+    }
+
+    fn broken(&self) -> impl Iterator<Item = String> {
+        self.each()
+            .filter(|(_, _, kept)| !kept.kept)
+            .map(|(by, name, kept)| format!("{name}, {by}: {}.", kept.seen))
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, &Kept)> {
+        let lines = self.by.iter();
+        lines.flat_map(|(by, kept)| {
+            self.names.iter().zip(kept).map(|(name, kept)| (*by, *name, kept))
+        })
+    }
+
+    fn json(&self) -> Value {
+        let each = self.each().map(|(by, promise, Kept { kept, seen })| {
+            json!({ "by": by, "promise": promise, "kept": kept, "seen": seen })
+        });
+        each.collect()
     }
 }
 
@@ -239,7 +338,17 @@ mod tests {
 
     fn row(goal: Goal, ratios: &[f64]) -> Row {
         let (unit, ratios) = (Unit::Nanoseconds, ratios.to_vec());
-        Row { part: "P1", name: "a".into(), goal, unit, plain: 1000.0, value: 1040.0, ratios }
+        let remark = None;
+        Row {
+            part: "P1",
+            name: "a".into(),
+            goal,
+            unit,
+            plain: 1000.0,
+            value: 1040.0,
+            ratios,
+            remark,
+        }
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! Rounds: plain and every variant in turn, in short slices; a ratio per round, and the median of them.
 
 use crate::Result;
-use crate::lab::Lab;
+use crate::lab::{Lab, Place};
 use crate::report::Row;
 use std::mem::take;
 
-/// Into how many slices a round is cut.
+/// Into how many slices a round is cut, if nothing else is said.
 const SLICES: usize = 10;
+
+/// How much is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pace {
+    pub(crate) rounds: usize,
+    /// No round to warm up, less of everything: to look at while something is changed.
+    pub(crate) quick: bool,
+}
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +25,11 @@ pub(crate) enum Unit {
     PerSecond,
     /// Bytes per second.
     Bytes,
+    /// CPU seconds for 10^9 bytes.
+    SecondsPerGb,
+    /// Bytes of memory.
+    Memory,
+    Count,
 }
 
 /// What the ratio to plain should be.
@@ -24,6 +37,9 @@ pub(crate) enum Unit {
 pub(crate) enum Goal {
     AtMost(f64),
     AtLeast(f64),
+    /// Of the value itself, not of its ratio.
+    ValueAtMost(f64),
+    ValueAtLeast(f64),
     /// To compare with.
     Nothing,
 }
@@ -48,12 +64,16 @@ struct Variant<'a> {
     samples: Vec<f64>,
     values: Vec<f64>,
     ratios: Vec<f64>,
+    /// Whether the others go on when it fails, and how it did.
+    may_fail: bool,
+    failed: Option<String>,
 }
 
 /// One plain measurement and its variants.
 pub(crate) struct Series<'a> {
     part: &'static str,
     unit: Unit,
+    slices: usize,
     plain: Measure<'a>,
     plains: Vec<f64>,
     /// Of even slices over odd ones: what a ratio of 1 looks like.
@@ -68,7 +88,13 @@ impl<'a> Series<'a> {
         plain: impl Fn(&mut Lab) -> Result<Vec<f64>> + 'a,
     ) -> Self {
         let (plains, noise, variants) = (Vec::new(), Vec::new(), Vec::new());
-        Self { part, unit, plain: Box::new(plain), plains, noise, variants }
+        Self { part, unit, slices: SLICES, plain: Box::new(plain), plains, noise, variants }
+    }
+
+    /// Cuts a round into that many slices.
+    pub(crate) fn slices(mut self, slices: usize) -> Self {
+        self.slices = slices;
+        self
     }
 
     /// Adds a variant that is measured with the engine attached.
@@ -91,6 +117,22 @@ impl<'a> Series<'a> {
         self.add(name, goal, When::Detached, measure)
     }
 
+    /// Adds one by way of a program that is not ours alone to keep from failing.
+    pub(crate) fn through(
+        self,
+        place: Place,
+        name: impl Into<String>,
+        goal: Goal,
+        measure: impl Fn(&mut Lab) -> Result<Vec<f64>> + 'a,
+    ) -> Self {
+        let when = if place == Place::Lab { When::Attached } else { When::Detached };
+        let mut series = self.add(name, goal, when, measure);
+        if let Some(variant) = series.variants.last_mut() {
+            variant.may_fail = true;
+        }
+        series
+    }
+
     fn add(
         mut self,
         name: impl Into<String>,
@@ -100,7 +142,10 @@ impl<'a> Series<'a> {
     ) -> Self {
         let (name, measure) = (name.into(), Box::new(measure));
         let (samples, values, ratios) = (Vec::new(), Vec::new(), Vec::new());
-        self.variants.push(Variant { name, goal, when, measure, samples, values, ratios });
+        let (may_fail, failed) = (false, None);
+        let variant =
+            Variant { name, goal, when, measure, samples, values, ratios, may_fail, failed };
+        self.variants.push(variant);
         self
     }
 
@@ -108,17 +153,21 @@ impl<'a> Series<'a> {
     /// happens on a machine, so that it happens to all alike.
     pub(crate) fn round(&mut self, lab: &mut Lab) -> Result<()> {
         let mut plain = [Vec::new(), Vec::new()];
-        for slice in 0..SLICES {
+        for slice in 0..self.slices {
             plain[slice % 2].extend((self.plain)(lab)?);
             self.variants(lab, When::Detached)?;
-            lab.attach()?;
-            self.variants(lab, When::Attached)?;
-            lab.detach();
+            if self.variants.iter().any(|variant| variant.when == When::Attached) {
+                lab.attach()?;
+                self.variants(lab, When::Attached)?;
+                lab.detach();
+            }
         }
-        self.noise.push(self.value(&mut plain[0]) / self.value(&mut plain[1]));
+        if self.slices > 1 {
+            self.noise.push(self.value(&mut plain[0]) / self.value(&mut plain[1]));
+        }
         let plain = self.value(&mut plain.concat());
         self.plains.push(plain);
-        for variant in &mut self.variants {
+        for variant in self.variants.iter_mut().filter(|variant| variant.failed.is_none()) {
             let value = value(self.unit, &mut take(&mut variant.samples));
             variant.values.push(value);
             variant.ratios.push(value / plain);
@@ -128,7 +177,14 @@ impl<'a> Series<'a> {
 
     fn variants(&mut self, lab: &mut Lab, when: When) -> Result<()> {
         for variant in self.variants.iter_mut().filter(|variant| variant.when == when) {
-            variant.samples.extend((variant.measure)(lab)?);
+            if variant.failed.is_some() {
+                continue;
+            }
+            match (variant.measure)(lab) {
+                Ok(samples) => variant.samples.extend(samples),
+                Err(e) if variant.may_fail => variant.failed = Some(e.to_string()),
+                Err(e) => return Err(e),
+            }
             lab.drain()?;
         }
         Ok(())
@@ -164,15 +220,17 @@ impl<'a> Series<'a> {
             plain,
             value,
             ratios,
+            remark: None,
         };
         let noise = take(&mut self.noise);
         let noise = row("plain over plain: the noise".into(), Goal::Nothing, plain, noise);
         let rest = self.variants.into_iter().map(|mut variant| {
             let value = median(&mut variant.values);
-            row(variant.name, variant.goal, value, variant.ratios)
+            let remark = variant.failed.map(|why| format!("failed: {why}"));
+            Row { remark, ..row(variant.name, variant.goal, value, variant.ratios) }
         });
         let rows: Vec<Row> = rest.collect();
-        let judged = rows.iter().any(|row| row.goal != Goal::Nothing);
+        let judged = self.slices > 1 && rows.iter().any(|row| row.goal != Goal::Nothing);
         rows.into_iter().chain(judged.then_some(noise)).collect()
     }
 }
@@ -180,15 +238,16 @@ impl<'a> Series<'a> {
 /// All rounds of some series, interleaved; `before` prepares the lab for each.
 pub(crate) fn run(
     lab: &mut Lab,
-    rounds: usize,
+    pace: Pace,
     series: &mut [Series<'_>],
     before: impl Fn(&mut Lab, usize) -> Result<()>,
 ) -> Result<()> {
-    for round in 0..=rounds {
+    let warm_up = usize::from(!pace.quick);
+    for round in 0..pace.rounds + warm_up {
         for (number, series) in series.iter_mut().enumerate() {
             before(lab, number)?;
             series.round(lab)?;
-            if round == 0 {
+            if round < warm_up {
                 series.forget();
             }
         }

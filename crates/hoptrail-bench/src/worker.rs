@@ -2,7 +2,7 @@
 //! a CPU, moved between cgroups, asked for one measurement at a time.
 
 use crate::Result;
-use crate::wire::{Answer, Ask, Dial, Service, Steps};
+use crate::wire::{Answer, Ask, Dial, Metered, Promise, Service, Spells, Steps, Way};
 use hoptrail_engine::EngineError;
 use hoptrail_engine::host::cgroup2::CgroupDir;
 use std::io::{self, BufRead, BufReader, Write};
@@ -92,6 +92,57 @@ impl Worker {
 
     pub(crate) fn received(&mut self, at: SocketAddr) -> Result<u64> {
         self.count(&Ask::Received { at })
+    }
+
+    /// Nothing of an upload, which its receiver meters.
+    pub(crate) fn bulk(
+        &mut self,
+        to: SocketAddr,
+        way: Way,
+        spells: Spells,
+    ) -> Result<Option<Metered>> {
+        match self.ask(&Ask::Bulk { to, way, spells })? {
+            Answer::Metered(metered) => Ok(Some(metered)),
+            Answer::Done => Ok(None),
+            other => Err(self.odd(&other)),
+        }
+    }
+
+    pub(crate) fn metered(&mut self, at: SocketAddr) -> Result<Metered> {
+        match self.ask(&Ask::Metered { at })? {
+            Answer::Metered(metered) => Ok(metered),
+            other => Err(self.odd(&other)),
+        }
+    }
+
+    /// Nanoseconds per connection.
+    pub(crate) fn requests(&mut self, to: SocketAddr, clients: u32, millis: u64) -> Result<f64> {
+        match self.ask(&Ask::Requests { to, clients, millis })? {
+            Answer::Served { count, nanoseconds } => Ok(nanoseconds as f64 / count as f64),
+            other => Err(self.odd(&other)),
+        }
+    }
+
+    pub(crate) fn hold(&mut self, to: Vec<SocketAddr>, count: u32) -> Result<u64> {
+        self.count(&Ask::Hold { to, count })
+    }
+
+    /// How many of the held connections answered.
+    pub(crate) fn probe(&mut self) -> Result<u64> {
+        self.count(&Ask::Probe)
+    }
+
+    pub(crate) fn promise(
+        &mut self,
+        promise: Promise,
+        to: SocketAddr,
+        at: SocketAddr,
+        socks: bool,
+    ) -> Result<(bool, String)> {
+        match self.ask(&Ask::Promise { promise, to, at, socks })? {
+            Answer::Kept { kept, seen } => Ok((kept, seen)),
+            other => Err(self.odd(&other)),
+        }
     }
 
     fn times(&mut self, ask: &Ask) -> Result<Vec<u32>> {

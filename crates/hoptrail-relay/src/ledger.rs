@@ -53,6 +53,8 @@ pub struct Ledger {
     pub finding: Option<Box<Finding>>,
     /// The rule that decided; nothing where the default did.
     pub rule: Option<RuleId>,
+    /// The watched pattern that was seen first, from 1 in the order of the configuration.
+    pub watched: Option<u16>,
     /// Bytes that the client sent and the upstream was given.
     pub from_client: u64,
     /// Bytes that the upstream sent and the client was given.
@@ -94,6 +96,11 @@ pub struct Cause {
 impl Cause {
     pub(crate) fn of(step: Step, errno: rustix::io::Errno) -> Self {
         Self { step, errno: errno.raw_os_error() }
+    }
+
+    /// What the library could not do, which may be no system call's failure.
+    pub(crate) fn of_library(step: Step, error: &hoptrail::Error) -> Self {
+        Self { step, errno: error.errno().unwrap_or(0) }
     }
 }
 

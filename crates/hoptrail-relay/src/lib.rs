@@ -7,6 +7,7 @@ pub mod drain;
 pub mod inspect;
 pub mod ledger;
 mod listen;
+mod mark;
 pub mod observe;
 mod origin;
 mod pipes;
@@ -19,6 +20,7 @@ mod spin;
 pub mod tap;
 pub mod udp;
 pub mod upstream;
+pub mod watch;
 mod way;
 mod worker;
 

@@ -1,5 +1,6 @@
 //! Listening sockets.
 
+use crate::sockets;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -16,8 +17,9 @@ pub(crate) fn tcp(at: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it: a relay passes on whole messages.
+    // Accepted sockets inherit all this: a relay passes on whole messages.
     socket.set_tcp_nodelay(true)?;
+    sockets::keep_order_and_watch(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;

@@ -4,7 +4,6 @@ use crate::clock;
 use crate::config::Config;
 use crate::ledger::{Application, Cause, End, Ledger, Step, Transport};
 use hoptrail::Redirect;
-use rustix::io::Errno;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -39,8 +38,8 @@ impl Origin {
             (_, Some(to)) => Ok(Self { ledger: blank(peer, to), redirect: None }),
             (Ok(None), None) => Err((blank(peer, nowhere), End::Direct)),
             (Err(error), None) => {
-                let errno = Errno::from_raw_os_error(error.errno().unwrap_or(0));
-                Err((blank(peer, nowhere), End::Failed(Cause::of(Step::Query, errno))))
+                let cause = Cause::of_library(Step::Query, &error);
+                Err((blank(peer, nowhere), End::Failed(cause)))
             }
         }
     }
@@ -67,6 +66,7 @@ fn blank(peer: SocketAddr, destination: SocketAddr) -> Ledger {
         hops: 0,
         finding: None,
         rule: None,
+        watched: None,
         from_client: 0,
         from_upstream: 0,
     }

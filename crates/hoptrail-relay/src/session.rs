@@ -137,16 +137,8 @@ impl Session {
             Side::Client => (&mut self.up, &mut self.down),
             Side::Upstream => (&mut self.down, &mut self.up),
         };
-        let ends = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR | EventFlags::PRI;
-        if events.intersects(ends) {
-            out.announced = true;
-        }
-        if events.intersects(EventFlags::IN | ends) {
-            out.readable = true;
-        }
-        if events.contains(EventFlags::OUT) {
-            into.writable = true;
-        }
+        out.note_source(events);
+        into.note_target(events);
         if events.contains(EventFlags::ERR) && self.broken.is_none() {
             let socket = match side {
                 Side::Client => Some(&self.client),
@@ -159,15 +151,20 @@ impl Session {
 
     /// Does all that can be done without waiting.
     pub(crate) fn advance(&mut self, desk: &mut Desk<'_>) -> Next {
-        let before = self.up.bytes + self.down.bytes;
+        let before = self.progress();
         let (from_client, from_upstream) = (self.up.bytes, self.down.bytes);
         let next = self.step(desk).unwrap_or_else(Next::End);
         Counters::add(&desk.counters.from_client, self.up.bytes - from_client);
         Counters::add(&desk.counters.from_upstream, self.down.bytes - from_upstream);
-        if self.up.bytes + self.down.bytes != before {
+        if self.progress() != before {
             self.touched = desk.now;
         }
         next
+    }
+
+    /// What changes when anything moves: bytes, or an end.
+    fn progress(&self) -> (u64, u64, bool, bool) {
+        (self.up.bytes, self.down.bytes, self.up.ended, self.down.ended)
     }
 
     /// Whether it has waited for too long.
@@ -200,6 +197,7 @@ impl Session {
         }
         self.ledger.from_client = self.up.bytes;
         self.ledger.from_upstream = self.down.bytes;
+        self.ledger.watched = self.taps.and_then(|taps| taps.iter().find_map(|tap| tap.seen()));
         self.ledger
     }
 
@@ -222,18 +220,19 @@ impl Session {
         }
         let down = self.pump(Side::Upstream, desk)?;
         let up = self.pump(Side::Client, desk)?;
-        if self.up.shut && self.down.shut {
-            return Err(End::Closed);
+        let next = sooner(sooner(up, down), self.lose_patience(desk)?);
+        match self.broken {
+            // There is more that can be passed on at once.
+            Some(_) if next == Next::Again => Ok(next),
+            Some((side, _)) => Err(reset_by(side)),
+            None if self.up.shut && self.down.shut => Err(End::Closed),
+            None => Ok(next),
         }
-        if let Some((side, _)) = self.broken {
-            return Err(reset_by(side));
-        }
-        Ok(sooner(sooner(up, down), self.lose_patience(desk)?))
     }
 
     /// Moves one direction's bytes as far as they go now.
     fn pump(&mut self, from: Side, desk: &mut Desk<'_>) -> Result<Next, End> {
-        if !self.flows() {
+        if !self.flows(from) {
             return Ok(Next::Wait);
         }
         let Some(upstream) = &self.upstream else { return Ok(Next::Wait) };
@@ -256,6 +255,7 @@ impl Session {
             tap: self.taps.as_deref_mut().map(|taps| &mut *taps[from.index()]),
             allowance: granted,
             last: other.shut,
+            failed: self.broken.filter(|(side, _)| *side == from).map(|(_, errno)| errno),
         };
         let turn = way.pump(desk.tools, &mut ends);
         let left = ends.allowance;
@@ -280,19 +280,30 @@ impl Session {
     }
 
     /// Whether a direction is open.
-    fn flows(&self) -> bool {
+    fn flows(&self, from: Side) -> bool {
         matches!((&self.stage, &self.curiosity), (Stage::Open, Curiosity::None | Curiosity::Log(_)))
+            && self.broken.is_none_or(|(side, _)| side == from)
     }
 
-    /// A socket failed. What the other direction has brought already is still delivered, as it would
-    /// be without a relay; then both are reset.
+    /// A socket failed. What the failed side has sent before is still delivered as far as nobody must
+    /// be waited for, as it would be without a relay; then both are reset.
     fn break_off(&mut self, from: Side, broken: Broken) -> Result<Next, End> {
         let side = if broken.source { from } else { from.other() };
-        if broken.source || self.broken.is_some() {
-            return Err(reset_by(side));
+        let (first, _) = *self.broken.get_or_insert((side, broken.errno));
+        if broken.source {
+            return Err(reset_by(first));
         }
-        self.broken = Some((side, broken.errno));
-        Ok(Next::Wait)
+        let last_words = self.way(from.other());
+        (last_words.readable, last_words.announced) = (true, true);
+        Ok(Next::Again)
+    }
+
+    /// The direction from that side.
+    fn way(&mut self, from: Side) -> &mut Way {
+        match from {
+            Side::Client => &mut self.up,
+            Side::Upstream => &mut self.down,
+        }
     }
 }
 

@@ -68,7 +68,9 @@ impl Shared {
 
     /// Tells the observer once that accepting stops, or goes on, whichever worker sees it first.
     pub(crate) fn tell_paused(&self, paused: bool) {
-        if self.paused.swap(paused, Ordering::Relaxed) != paused {
+        if self.paused.load(Ordering::Relaxed) != paused
+            && self.paused.swap(paused, Ordering::Relaxed) != paused
+        {
             self.observer.accepting_paused(paused);
         }
     }

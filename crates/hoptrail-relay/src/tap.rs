@@ -6,6 +6,9 @@ use crate::ledger::Ledger;
 pub trait Tap: Send {
     /// The next bytes. Called once for each byte, with pieces of any size.
     fn see(&mut self, bytes: &[u8]) -> Ruling;
+
+    /// Number of what was seen, for the ledger; nothing as long as there was nothing.
+    fn seen(&self) -> Option<u16>;
 }
 
 /// Who decides which connections are tapped.

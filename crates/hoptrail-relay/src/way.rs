@@ -5,9 +5,11 @@
 //! target has not taken yet is held, and nothing more is read until it is gone: so the source feels
 //! the target's back-pressure.
 
+use crate::mark::is_at_mark;
 use crate::pipes::{self, Pipe, Pipes};
 use crate::sockets::is_wait;
 use crate::tap::{Ruling, Tap};
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use rustix::pipe::{SpliceFlags, splice};
@@ -32,6 +34,10 @@ pub(crate) struct Way {
     gone: usize,
     /// How many of the rest are the relay's own and not the source's.
     own: usize,
+    /// How many of them, at the end, the tap has not seen.
+    unseen: usize,
+    /// The last of them is urgent, and must be so for the target too.
+    held_urgent: bool,
     /// With what a blocked target has left in it.
     pipe: Option<Box<Pipe>>,
     /// The source's bytes that the target was given.
@@ -44,9 +50,11 @@ pub(crate) struct Way {
     pub(crate) readable: bool,
     /// The target may take more, likewise.
     pub(crate) writable: bool,
-    /// The source's end or urgent data were announced: then a short read does not mean that nothing
-    /// is left, and no further event would tell.
+    /// The source's end was announced: then a short read does not mean that nothing is left, and no
+    /// further event would tell.
     pub(crate) announced: bool,
+    /// An urgent byte is ahead. Reads stop before it, and splice(2) does not get past it.
+    urgent: bool,
     /// The source has nothing more to say.
     pub(crate) ended: bool,
     /// And the target knows.
@@ -74,6 +82,8 @@ pub(crate) struct Ends<'a> {
     pub(crate) allowance: u64,
     /// Whether the target would be closed at once after its end: then it need not be told.
     pub(crate) last: bool,
+    /// The source has failed, and reading no longer tells: what looks like its end is none.
+    pub(crate) failed: Option<Errno>,
 }
 
 /// What became of a turn.
@@ -111,6 +121,19 @@ impl Tools {
 }
 
 impl Way {
+    /// Notes what epoll tells of the source.
+    pub(crate) fn note_source(&mut self, events: EventFlags) {
+        let ends = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        self.announced |= events.intersects(ends);
+        self.readable |= events.intersects(EventFlags::IN | EventFlags::PRI | ends);
+        self.urgent = events.contains(EventFlags::PRI);
+    }
+
+    /// Notes what epoll tells of the target.
+    pub(crate) fn note_target(&mut self, events: EventFlags) {
+        self.writable |= events.contains(EventFlags::OUT);
+    }
+
     /// Moves what can be moved without waiting, for one turn.
     pub(crate) fn pump(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Turn, Broken> {
         let turn = self.turn(tools, ends);
@@ -140,6 +163,7 @@ impl Way {
         }
         if let Some(n) = self.read(source, &mut tools.buffer[..room], RecvFlags::empty())? {
             self.held.extend_from_slice(&tools.buffer[..n]);
+            self.unseen += n;
         }
         Ok(())
     }
@@ -152,6 +176,7 @@ impl Way {
     /// Takes the first of the held bytes away: they were meant for the relay.
     pub(crate) fn consume(&mut self, n: usize) {
         self.gone += n;
+        self.unseen = self.unseen.min(self.held().len());
         self.trim();
     }
 
@@ -168,11 +193,17 @@ impl Way {
     }
 
     fn turn(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Turn, Broken> {
+        if self.show_held(ends) == Go::Deny {
+            return Ok(Turn::Denied);
+        }
         for _ in 0..TURN {
             if self.flush(ends)? == Go::Wait {
                 return Ok(Turn::Waits);
             }
             if self.ended {
+                if let Some(errno) = ends.failed {
+                    return Err(source(errno));
+                }
                 self.pass_on_end(ends)?;
                 return Ok(Turn::Waits);
             }
@@ -182,7 +213,11 @@ impl Way {
             if !self.readable {
                 return Ok(Turn::Waits);
             }
-            let go = if self.bulk { self.bulk(tools, ends)? } else { self.copy(tools, ends)? };
+            let go = match self.bulk {
+                _ if self.urgent => self.urgent(tools, ends)?,
+                true => self.bulk(tools, ends)?,
+                false => self.copy(tools, ends)?,
+            };
             if go == Go::Deny {
                 return Ok(Turn::Denied);
             }
@@ -201,13 +236,19 @@ impl Way {
         shutdown(ends.target, Shutdown::Write).map_err(target)
     }
 
+    /// What was gathered has not been seen by the tap.
+    fn show_held(&mut self, ends: &mut Ends<'_>) -> Go {
+        let unseen = std::mem::take(&mut self.unseen);
+        show(&self.held[self.held.len() - unseen..], ends)
+    }
+
     /// Writes what is held from before.
     fn flush(&mut self, ends: &Ends<'_>) -> Result<Go, Broken> {
         while self.gone < self.held.len() {
             if !self.writable {
                 return Ok(Go::Wait);
             }
-            let n = self.write(ends.target, &self.held[self.gone..])?;
+            let n = self.write_held(ends.target)?;
             let Some(n) = n else {
                 self.writable = false;
                 return Ok(Go::Wait);
@@ -251,12 +292,12 @@ impl Way {
             return Ok(Go::On);
         };
         ends.allowance -= n as u64;
-        if let Some(tap) = &mut ends.tap
-            && tap.see(&buffer[..n]) == Ruling::Deny
-        {
+        let seen = n.min(self.seen);
+        self.seen -= seen;
+        if show(&buffer[seen..n], ends) == Go::Deny {
             return Ok(Go::Deny);
         }
-        let written = self.write(ends.target, &buffer[..n])?.unwrap_or(0);
+        let written = write(ends.target, &buffer[..n], SendFlags::empty())?.unwrap_or(0);
         self.count(written);
         if written < n {
             self.writable = false;
@@ -264,6 +305,23 @@ impl Way {
         }
         self.note_read(n == BUFFER && written == n);
         Ok(Go::On)
+    }
+
+    /// Up to the urgent byte, and then that byte: it is held alone, for the next flush.
+    fn urgent(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Go, Broken> {
+        if !is_at_mark(ends.source) {
+            return self.copy(tools, ends);
+        }
+        let Some(_) = self.read(ends.source, &mut tools.buffer[..1], RecvFlags::empty())? else {
+            return Ok(Go::On);
+        };
+        ends.allowance -= 1;
+        self.urgent = false;
+        self.held.push(tools.buffer[0]);
+        self.held_urgent = true;
+        self.unseen = 1 - self.seen.min(1);
+        self.seen = self.seen.saturating_sub(1);
+        Ok(self.show_held(ends))
     }
 
     fn note_read(&mut self, full: bool) {
@@ -311,6 +369,8 @@ impl Way {
         }
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         match splice(ends.source, None, &pipe.write, None, room, flags) {
+            // splice(2) takes an urgent byte with the end behind it for the end.
+            Ok(0) if is_at_mark(ends.source) => self.urgent = true,
             Ok(0) => self.ended = true,
             Ok(n) => {
                 ends.allowance -= n as u64;
@@ -351,7 +411,7 @@ impl Way {
             Ok((0, _)) => self.ended = true,
             Ok((n, _)) => {
                 // A stream's short read means that nothing is left.
-                self.readable = n == room || self.announced;
+                self.readable = n == room || self.announced || self.urgent;
                 return Ok(Some(n));
             }
             Err(Errno::INTR) => {}
@@ -361,13 +421,14 @@ impl Way {
         Ok(None)
     }
 
-    fn write(&self, to: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<usize>, Broken> {
-        match send(to, bytes, SendFlags::NOSIGNAL) {
-            Ok(n) => Ok(Some(n)),
-            Err(Errno::INTR) => Ok(Some(0)),
-            Err(Errno::AGAIN) => Ok(None),
-            Err(error) => Err(target(error)),
+    fn write_held(&mut self, to: BorrowedFd<'_>) -> Result<Option<usize>, Broken> {
+        let ordinary = self.held.len() - usize::from(self.held_urgent);
+        if self.gone < ordinary {
+            return write(to, &self.held[self.gone..ordinary], SendFlags::empty());
         }
+        let sent = write(to, &self.held[self.gone..], SendFlags::OOB)?;
+        self.held_urgent = sent != Some(1);
+        Ok(sent)
     }
 
     fn count(&mut self, bytes: usize) {
@@ -379,6 +440,24 @@ impl Way {
             self.held = Vec::new();
             self.gone = 0;
         }
+    }
+}
+
+fn write(to: BorrowedFd<'_>, bytes: &[u8], how: SendFlags) -> Result<Option<usize>, Broken> {
+    match send(to, bytes, how | SendFlags::NOSIGNAL) {
+        Ok(n) => Ok(Some(n)),
+        Err(Errno::INTR) => Ok(Some(0)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(target(error)),
+    }
+}
+
+/// Lets the tap see bytes before they go.
+fn show(bytes: &[u8], ends: &mut Ends<'_>) -> Go {
+    let Some(tap) = ends.tap.as_deref_mut().filter(|_| !bytes.is_empty()) else { return Go::On };
+    match tap.see(bytes) {
+        Ruling::Pass => Go::On,
+        Ruling::Deny => Go::Deny,
     }
 }
 

@@ -19,6 +19,7 @@ use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub(crate) struct Worker {
     /// Throttled ones, and when they may go on.
     later: BinaryHeap<Reverse<(u64, usize)>>,
     accepting: Accepting,
+    /// An accepted connection for whose upstream there was no descriptor.
+    waiting: Option<(OwnedFd, SocketAddr)>,
     spin: Spin,
     next_sweep: u64,
     now: u64,
@@ -99,6 +102,7 @@ impl Worker {
             queue: VecDeque::new(),
             later: BinaryHeap::new(),
             accepting: Accepting::Yes,
+            waiting: None,
             spin: Spin::default(),
             next_sweep: 0,
             now: clock::now(),

@@ -31,17 +31,14 @@ fn serve(address: &str) -> Result<()> {
 
 fn handle(connection: Connection) {
     let who = describe(&connection);
-    match connection.redirect.dial_timeout(Duration::from_secs(30)) {
-        Ok(upstream) => {
-            let done = relay(connection.stream, upstream);
+    // When dialling fails, the application has seen a reset.
+    match connection.dial_timeout(Duration::from_secs(30)) {
+        Ok((application, destination)) => {
+            let done = relay(application, destination);
             let end = done.error.map_or("closed".into(), |error| error.to_string());
             println!("{who}: {} bytes up, {} down, {end}", done.from_first, done.from_second);
         }
-        Err(error) => {
-            println!("{who}: {error}");
-            // If even that fails, dropping the stream has closed it.
-            let _ = connection.refuse();
-        }
+        Err(error) => println!("{who}: {error}"),
     }
 }
 

@@ -171,6 +171,7 @@ impl Redirect {
         PoolKey { destination: self.destination, records: self.records.clone() }
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn upstream(&self, kind: Type) -> Result<socket2::Socket> {
         prepare(self.destination, kind, &self.records, self.device)
     }
@@ -234,8 +235,19 @@ mod tests {
 
     #[test]
     fn without_an_engine_records_cannot_be_set_and_nothing_is_dialled() {
-        let error = redirect(1, "127.0.0.1:9").dial().unwrap_err();
-        assert_eq!(error.operation(), Operation::SetRecords);
-        assert!(matches!(error.kind(), ErrorKind::NoEngine | ErrorKind::BadRecords), "{error}");
+        let redirect = redirect(1, "127.0.0.1:9");
+        let (to, soon) = ("127.0.0.1:9".parse().unwrap(), Duration::from_secs(5));
+        for error in [
+            redirect.dial().unwrap_err(),
+            redirect.dial_timeout(soon).unwrap_err(),
+            redirect.dial_to(to).unwrap_err(),
+            redirect.dial_to_timeout(to, soon).unwrap_err(),
+            redirect.start_dial().unwrap_err(),
+            redirect.start_dial_to(to).unwrap_err(),
+            redirect.prepare(to).unwrap_err(),
+        ] {
+            assert_eq!(error.operation(), Operation::SetRecords);
+            assert!(matches!(error.kind(), ErrorKind::NoEngine | ErrorKind::BadRecords), "{error}");
+        }
     }
 }

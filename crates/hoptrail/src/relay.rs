@@ -3,7 +3,7 @@
 use crate::direction::{BUFFER_BYTES, Direction};
 use crate::error::{Error, Operation, Result};
 use crate::reset;
-use crate::sys::reset_error;
+use crate::sys::{HANGUP_IS_RESET, reset_error};
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::SockRef;
 use std::io;
@@ -60,7 +60,7 @@ fn wait(sockets: [(&TcpStream, &Direction, &Direction); 2]) -> io::Result<()> {
         events.set(PollFlags::OUT, into.wants_to_write());
         // Without events poll(2) still tells of a reset. Once both directions of a socket are shut
         // it would tell of that without end.
-        (!events.is_empty() || !into.ended()).then_some((stream, events))
+        (!events.is_empty() || (HANGUP_IS_RESET && !into.ended())).then_some((stream, events))
     });
     let mut polled: Vec<_> =
         watched.iter().flatten().map(|&(stream, events)| PollFd::new(stream, events)).collect();

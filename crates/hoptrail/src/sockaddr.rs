@@ -4,9 +4,11 @@ use crate::sys::{AF_INET, AF_INET6};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Bytes of the longer of the two.
+#[cfg(any(target_os = "linux", test))]
 pub(crate) const MAX_BYTES: usize = 28;
 
 /// The bytes of an address.
+#[cfg(any(target_os = "linux", test))]
 pub(crate) fn encode(addr: SocketAddr) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(MAX_BYTES);
     match addr {
@@ -61,7 +63,6 @@ fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::mem::offset_of;
 
     #[test]
     fn every_kind_of_address_survives() {
@@ -73,8 +74,10 @@ mod tests {
         assert_eq!(decode(&encode(scoped)), Some(scoped));
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn layout_is_that_of_the_system() {
+        use std::mem::offset_of;
         let v4 = encode("192.0.2.1:80".parse().unwrap());
         assert_eq!(v4.len(), size_of::<libc::sockaddr_in>());
         assert_eq!(v4[offset_of!(libc::sockaddr_in, sin_port)..][..2], [0, 80]);

@@ -58,12 +58,23 @@ pub struct Hop {
     pub to: SocketAddr,
     /// When.
     pub time: SystemTime,
+    /// The same in nanoseconds since boot: for differences, which a clock that is set does not change.
+    pub time_ns: u64,
     /// How the connecting socket came to its trail.
     pub provenance: Provenance,
     /// Process that connected: the application, or the proxy of the hop before.
     pub pid: u32,
     /// Its user.
     pub uid: u32,
+}
+
+impl Handle {
+    /// The handle of the provider with this GUID, given as its bytes stand in memory: the first eight.
+    #[must_use]
+    pub const fn of_guid(guid: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = guid;
+        Self(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
+    }
 }
 
 impl Trail {
@@ -146,6 +157,7 @@ impl Trail {
             asked: hop.asked().into(),
             to: hop.to().into(),
             time: after_boot(self.boot, hop.time_ns),
+            time_ns: hop.time_ns,
             provenance: hop.provenance(),
             pid: hop.pid,
             uid: hop.uid,
@@ -257,8 +269,15 @@ mod tests {
         assert_eq!(hops[0].provenance, Provenance::Fresh);
         assert_eq!(hops[1].provenance, Provenance::Declared);
         assert_eq!(hops[1].to, "127.0.0.1:15871".parse().unwrap());
+        assert_eq!(hops[1].time_ns - hops[0].time_ns, 1);
         assert_eq!(hops[0].time.duration_since(process.start).unwrap(), Duration::from_secs(1));
         assert!(trail.device().is_none());
+    }
+
+    #[test]
+    fn a_handle_is_the_first_half_of_the_guid() {
+        let handle = Handle::of_guid(*b"\x01\x23\x45\x67\x89\xab\xcd\xef12345678");
+        assert_eq!(handle.to_string(), "0123456789abcdef");
     }
 
     #[test]

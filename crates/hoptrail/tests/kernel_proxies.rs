@@ -6,6 +6,10 @@
 mod asynchronous;
 #[path = "kernel_proxies/event_loop.rs"]
 mod event_loop;
+#[path = "kernel_proxies/examples.rs"]
+mod examples;
+#[path = "kernel_proxies/web.rs"]
+mod web;
 
 use hoptrail_core::{Endpoint, Protocol};
 use hoptrail_engine::host::listen::{HERE, Listeners};
@@ -36,6 +40,13 @@ fn main() -> ExitCode {
             what_the_kernel_refuses_at_once_is_told_at_once,
             a_started_dial_leaves_by_the_applications_device,
             nothing_waits_is_no_error,
+        ],
+        examples: [
+            the_minimal_proxy,
+            the_logging_proxy,
+            the_rewriting_proxy,
+            the_sni_proxy,
+            the_sni_proxy_reads_what_comes_in_pieces,
         ],
     })
 }

@@ -5,9 +5,9 @@ use crate::Result;
 use crate::lab::{INSIDE, Lab, Place, SERVED};
 use crate::policy::Target;
 use crate::report::Report;
-use crate::rounds::{self, Goal, Series, Unit};
+use crate::rounds::{self, Goal, Pace, Series, Unit};
 
-pub(super) fn measure(lab: &mut Lab, rounds: usize, report: &mut Report) -> Result<()> {
+pub(super) fn measure(lab: &mut Lab, pace: Pace, report: &mut Report) -> Result<()> {
     lab.few()?;
     let outside = Target::Apart.at(SERVED);
     let inside = Target::Apart.at(SERVED + INSIDE);
@@ -23,7 +23,7 @@ pub(super) fn measure(lab: &mut Lab, rounds: usize, report: &mut Report) -> Resu
                 connect(lab, Place::Plain, outside)
             });
     let mut series = [series];
-    rounds::run(lab, rounds, &mut series, |_, _| Ok(()))?;
+    rounds::run(lab, pace, &mut series, |_, _| Ok(()))?;
     report.add(series);
     Ok(())
 }

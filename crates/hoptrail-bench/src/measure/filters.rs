@@ -5,7 +5,7 @@ use crate::Result;
 use crate::lab::{Lab, Place, SERVED};
 use crate::policy::{self, Target};
 use crate::report::{Report, Row};
-use crate::rounds::{self, Goal, Series, Unit};
+use crate::rounds::{self, Goal, Pace, Series, Unit};
 
 /// Filters and providers.
 const SIZES: [(usize, usize); 4] = [(16, 4), (256, 16), (1024, 32), (4096, 64)];
@@ -20,10 +20,10 @@ const CASES: [(Target, &str); 4] = [
 /// What "flat" means: the ratio with the most filters over that with the fewest.
 const FLAT: f64 = 1.05;
 
-pub(super) fn measure(lab: &mut Lab, rounds: usize, report: &mut Report) -> Result<()> {
+pub(super) fn measure(lab: &mut Lab, pace: Pace, report: &mut Report) -> Result<()> {
     let policies = SIZES.map(|(filters, providers)| policy::many(filters, providers, &lab.members));
     let mut series = SIZES.map(|(filters, _)| series(filters));
-    rounds::run(lab, rounds, &mut series, |lab, number| lab.load(&policies[number]))?;
+    rounds::run(lab, pace, &mut series, |lab, number| lab.load(&policies[number]))?;
     let flat: Vec<Row> = CASES.iter().map(|(_, case)| flatness(&series, case)).collect();
     report.add(series);
     report.add_rows(flat);
@@ -57,5 +57,6 @@ fn flatness(series: &[Series<'_>], case: &str) -> Row {
         plain: f64::NAN,
         value: f64::NAN,
         ratios,
+        remark: None,
     }
 }

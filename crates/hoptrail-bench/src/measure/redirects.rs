@@ -6,12 +6,12 @@ use crate::lab::{Lab, PROXY, Place, SERVED, local};
 use crate::nft;
 use crate::policy::Target;
 use crate::report::Report;
-use crate::rounds::{self, Goal, Series, Unit, samples};
+use crate::rounds::{self, Goal, Pace, Series, Unit, samples};
 use std::net::SocketAddr;
 
 const GOAL: Goal = Goal::AtMost(1.15);
 
-pub(super) fn measure(lab: &mut Lab, rounds: usize, report: &mut Report) -> Result<()> {
+pub(super) fn measure(lab: &mut Lab, pace: Pace, report: &mut Report) -> Result<()> {
     lab.few()?;
     let to = Target::Redirected.at(SERVED);
     let mut series =
@@ -23,14 +23,14 @@ pub(super) fn measure(lab: &mut Lab, rounds: usize, report: &mut Report) -> Resu
     if nft::installed() {
         series = series
             .without("nftables REDIRECT of the same", Goal::Nothing, |lab| {
-                let _rule = nft::Redirect::load()?;
+                let _rule = nft::Redirect::load(PROXY)?;
                 through(lab, Place::Plain, Target::Nftables.at(SERVED))
             })
             .without(
                 "nftables REDIRECT, of a connection that it does not match",
                 Goal::Nothing,
                 |lab| {
-                    let _rule = nft::Redirect::load()?;
+                    let _rule = nft::Redirect::load(PROXY)?;
                     connect(lab, Place::Plain, local(PROXY))
                 },
             );
@@ -38,7 +38,7 @@ pub(super) fn measure(lab: &mut Lab, rounds: usize, report: &mut Report) -> Resu
         report.note("nftables REDIRECT was not measured: `nft` is not installed.".into());
     }
     let mut series = [series];
-    rounds::run(lab, rounds, &mut series, |_, _| Ok(()))?;
+    rounds::run(lab, pace, &mut series, |_, _| Ok(()))?;
     report.add(series);
     Ok(())
 }

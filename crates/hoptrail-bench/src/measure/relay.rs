@@ -8,7 +8,7 @@ use crate::Result;
 use crate::lab::{Lab, ORIGIN, Place, RELAY, local};
 use crate::policy::Target;
 use crate::report::Report;
-use crate::rounds::{self, Goal, Series, Unit, samples};
+use crate::rounds::{self, Goal, Pace, Series, Unit, samples};
 use crate::wire::{Dial, Steps};
 use std::net::SocketAddr;
 
@@ -22,11 +22,11 @@ const PARTS: [(&str, Part); 4] = [
     ("of that, closing both", |steps| steps.close),
 ];
 
-pub(super) fn measure(lab: &mut Lab, rounds: usize, report: &mut Report) -> Result<()> {
+pub(super) fn measure(lab: &mut Lab, pace: Pace, report: &mut Report) -> Result<()> {
     lab.few()?;
     let mut series = vec![whole()];
     series.extend(PARTS.map(|(name, part)| one(name, part)));
-    rounds::run(lab, rounds, &mut series, |_, _| Ok(()))?;
+    rounds::run(lab, pace, &mut series, |_, _| Ok(()))?;
     report.add(series);
     Ok(())
 }

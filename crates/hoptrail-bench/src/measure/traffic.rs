@@ -4,7 +4,7 @@ use crate::Result;
 use crate::lab::{ECHO, INSIDE, Lab, PROXY, Place, SERVED, SINK, any, local};
 use crate::policy::Target;
 use crate::report::Report;
-use crate::rounds::{self, Goal, Series, Unit, samples};
+use crate::rounds::{self, Goal, Pace, Series, Unit, samples};
 use crate::worker::Worker;
 use hoptrail_engine::EngineError;
 use std::net::SocketAddr;
@@ -15,10 +15,10 @@ const DATAGRAMS: u32 = 400;
 const SPELLS: u32 = 5;
 const SPELL_MILLIS: u64 = 10;
 
-pub(super) fn measure(lab: &mut Lab, rounds: usize, report: &mut Report) -> Result<()> {
+pub(super) fn measure(lab: &mut Lab, pace: Pace, report: &mut Report) -> Result<()> {
     lab.few()?;
     let mut series = [stream(), ping_pong(), unmatched(), redirected()];
-    rounds::run(lab, rounds, &mut series, |_, _| Ok(()))?;
+    rounds::run(lab, pace, &mut series, |_, _| Ok(()))?;
     report.add(series);
     Ok(())
 }

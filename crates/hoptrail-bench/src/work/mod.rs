@@ -1,10 +1,15 @@
 //! The worker process: does what it is asked, one thing at a time. It makes no socket before it is
 //! asked, by when the harness has moved it to its cgroup.
 
+mod answer;
+mod bulk;
 mod connect;
 mod datagram;
+mod promises;
 mod relay;
+mod requests;
 mod serve;
+mod socks;
 mod traffic;
 
 use crate::wire::{Answer, Ask, Service};
@@ -13,7 +18,7 @@ use nix::unistd::Pid;
 use serve::Served;
 use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 /// What a worker holds between asks.
@@ -21,6 +26,7 @@ use std::time::Instant;
 struct Holdings {
     served: HashMap<(Service, SocketAddr), Served>,
     filled: Vec<socket2::Socket>,
+    held: Vec<TcpStream>,
 }
 
 /// Answers asks until standard input ends.
@@ -69,6 +75,7 @@ fn perform(holdings: &mut Holdings, ask: Ask) -> io::Result<Answer> {
         }
         Ask::Empty => {
             holdings.filled.clear();
+            holdings.held.clear();
             Answer::Done
         }
         Ask::Relay { at, dial, count } => {
@@ -79,6 +86,24 @@ fn perform(holdings: &mut Holdings, ask: Ask) -> io::Result<Answer> {
         Ask::Datagrams { to, count } => Answer::Times(datagram::send(to, count)?),
         Ask::Received { at } => {
             Answer::Count(datagram::receive(holdings.at(Service::Datagrams, at)?.datagrams()?)?)
+        }
+        Ask::Bulk { to, way, spells } => {
+            bulk::run(to, way, spells)?.map_or(Answer::Done, Answer::Metered)
+        }
+        Ask::Metered { at } => Answer::Metered(holdings.at(Service::Bulk, at)?.meters()?.take()?),
+        Ask::Requests { to, clients, millis } => {
+            let (count, nanoseconds) = requests::run(to, clients, millis)?;
+            Answer::Served { count, nanoseconds }
+        }
+        Ask::Hold { to, count } => {
+            requests::hold(&to, count, &mut holdings.held)?;
+            Answer::Count(holdings.held.len() as u64)
+        }
+        Ask::Probe => Answer::Count(requests::probe(&mut holdings.held)?),
+        Ask::Promise { promise, to, at, socks } => {
+            let listener = holdings.at(Service::Wait, at)?.waiting()?;
+            let (kept, seen) = promises::try_out(promise, listener, to, socks);
+            Answer::Kept { kept, seen }
         }
     })
 }

@@ -1,5 +1,7 @@
 //! The other end: sockets that a worker serves until it ends.
 
+use super::bulk::{self, Meters};
+use super::{answer, socks};
 use crate::wire::Service;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
@@ -17,6 +19,8 @@ pub(super) enum Served {
     Thread(Arc<AtomicU64>),
     Waiting(TcpListener),
     Datagrams(UdpSocket),
+    /// A thread for each connection meters it.
+    Bulk(Meters),
 }
 
 impl Served {
@@ -40,12 +44,21 @@ impl Served {
             _ => Err(io::Error::other("that socket is not one for datagrams")),
         }
     }
+
+    pub(super) fn meters(&self) -> io::Result<&Meters> {
+        match self {
+            Self::Bulk(meters) => Ok(meters),
+            _ => Err(io::Error::other("nothing is metered there")),
+        }
+    }
 }
 
 pub(super) fn open(service: Service, at: SocketAddr) -> io::Result<Served> {
     let serve: fn(TcpStream) = match service {
         Service::Wait => return Ok(Served::Waiting(listen(at)?)),
         Service::Datagrams => return Ok(Served::Datagrams(receiver(at)?)),
+        Service::Bulk => return Ok(Served::Bulk(meter(listen(at)?))),
+        Service::Answer => return Ok(Served::Thread(answers(listen(at)?))),
         Service::Accept => drop,
         Service::Echo => echo,
         Service::Sink => sink,
@@ -62,6 +75,29 @@ pub(super) fn open(service: Service, at: SocketAddr) -> io::Result<Served> {
         }
     });
     Ok(Served::Thread(count))
+}
+
+fn meter(listener: TcpListener) -> Meters {
+    let meters = Meters::new();
+    let sender = meters.sender.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let sender = sender.clone();
+            thread::spawn(move || bulk::serve(stream, &sender));
+        }
+    });
+    meters
+}
+
+fn answers(listener: TcpListener) -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&count);
+    thread::spawn(move || {
+        if let Err(e) = answer::serve(&listener, &counter) {
+            eprintln!("hoptrail-bench: the server that answers ended: {e}");
+        }
+    });
+    count
 }
 
 fn listen(at: SocketAddr) -> io::Result<TcpListener> {
@@ -99,6 +135,10 @@ fn force_receive_buffer(socket: &Socket) -> io::Result<()> {
 fn echo(mut stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let mut buffer = [0; 4096];
+    let mut first = [0];
+    if stream.peek(&mut first).is_ok() && first[0] == socks::VERSION {
+        let _ = socks::shake_hands(&mut stream);
+    }
     while let Ok(n @ 1..) = stream.read(&mut buffer) {
         if stream.write_all(&buffer[..n]).is_err() {
             return;

@@ -5,8 +5,10 @@ use crate::failure::Failure;
 use hoptrail::ErrorKind;
 use hoptrail_relay::config::Config;
 use hoptrail_relay::ledger::Observer;
+use hoptrail_relay::tap::Taps;
 use hoptrail_relay::upstream::Upstream;
-use hoptrail_relay::{Relay, StartError};
+use hoptrail_relay::watch::Watch;
+use hoptrail_relay::{Parts, Relay, StartError};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind as Io};
@@ -45,10 +47,19 @@ pub(super) fn metrics(config: &Config) -> Result<Option<TcpListener>, Failure> {
 pub(super) fn relay(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Relay, Failure> {
     let upstream = upstream(&settings.config)?;
     let rules = Arc::clone(&settings.rules);
-    Relay::start(settings.config.clone(), upstream, rules, observer).map_err(|error| match error {
+    let parts = Parts { upstream, rules, observer, taps: taps(&settings.config)? };
+    Relay::start(settings.config.clone(), parts).map_err(|error| match error {
         StartError::Listen(at, error) => cannot("listen", at, &error),
         StartError::Worker(error) => Failure::os("cannot start the relay", error),
     })
+}
+
+fn taps(config: &Config) -> Result<Option<Arc<dyn Taps>>, Failure> {
+    if config.watch.is_empty() {
+        return Ok(None);
+    }
+    let watch = Watch::new(&config.watch, config.on_match);
+    Ok(Some(Arc::new(watch.map_err(|error| Failure::new(error.to_string()))?)))
 }
 
 fn upstream(config: &Config) -> Result<Upstream, Failure> {

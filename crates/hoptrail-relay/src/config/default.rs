@@ -1,6 +1,7 @@
 //! What holds when nothing is said. The table's texts are checked against it.
 
 use super::{Config, Inspect, Live, LogFormat, Transports};
+use crate::watch::OnMatch;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ impl Default for Config {
             threads: None,
             max_connections: None,
             inspect: Inspect::First,
+            watch: Vec::new(),
+            on_match: OnMatch::Note,
             patience: Duration::from_secs(2),
             upstream: None,
             proxy_protocol: None,

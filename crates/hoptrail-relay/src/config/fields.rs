@@ -3,6 +3,7 @@
 
 use super::values::{self, Parsed, choice, one_or};
 use super::{Config, Inspect, Live, LogFormat, ProxyProtocol, Transports};
+use crate::watch::OnMatch;
 
 /// One setting.
 #[derive(Debug)]
@@ -160,10 +161,34 @@ pub const FIELDS: &[Field] = &[
         value: "WHAT",
         takes: "`\"first\"`, `\"all\"` or `\"none\"`",
         default: "first",
-        doc: "How much of each connection is looked at. `first`: the first bytes, for protocol and name; data then pass by the cheapest way. `all`: every byte passes through the relay's memory. `none`: nothing, and rules cannot name protocols or hosts.",
+        doc: "How much of each connection is looked at. `first`: the first bytes, for protocol and name; data then pass by the cheapest way. `all`: every byte is searched for the patterns of `watch`. `none`: nothing, and rules cannot name protocols or hosts.",
         set: Set::One(|c, text| {
             let all = [("first", Inspect::First), ("all", Inspect::All), ("none", Inspect::None)];
             choice(text, &all).map(|inspect| c.inspect = inspect)
+        }),
+    },
+    Field {
+        name: "watch",
+        group: Group::Inspection,
+        value: "PATTERN",
+        takes: "text, or `hex:` and hexadecimal digits, or a list of them",
+        default: "nothing is searched for",
+        doc: "Bytes for which everything that passes is searched, in both directions, with `inspect = \"all\"`: markers of documents, canary tokens, keys. Encrypted bytes are searched as they are.",
+        set: Set::Many(|c, texts| {
+            c.watch = texts.iter().map(|text| values::pattern(text)).collect::<Parsed<_>>()?;
+            Ok(())
+        }),
+    },
+    Field {
+        name: "on-match",
+        group: Group::Inspection,
+        value: "WHAT",
+        takes: "`\"note\"` or `\"deny\"`",
+        default: "note",
+        doc: "What happens when a pattern of `watch` is seen. `note`: the log says which. `deny`: the bytes with its end do not pass, and both sides are reset.",
+        set: Set::One(|c, text| {
+            choice(text, &[("note", OnMatch::Note), ("deny", OnMatch::Deny)])
+                .map(|what| c.on_match = what)
         }),
     },
     Field {

@@ -15,6 +15,7 @@ pub use fields::{FIELDS, Field, Group, Set};
 pub use file::{File, FileError};
 pub use place::{Problem, Source};
 
+use crate::watch::OnMatch;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -34,6 +35,10 @@ pub struct Config {
     pub max_connections: Option<NonZeroUsize>,
     /// How much of each connection is looked at.
     pub inspect: Inspect,
+    /// The bytes for which everything that passes is searched, with [`Inspect::All`].
+    pub watch: Vec<Vec<u8>>,
+    /// What happens when they are seen.
+    pub on_match: OnMatch,
     /// How long a client's first bytes are waited for when a rule needs the name in them.
     pub patience: Duration,
     /// Another proxy through which destinations are reached, as a URL.
@@ -74,7 +79,7 @@ pub struct Transports {
 pub enum Inspect {
     /// The first bytes, to recognise protocol and name; after that data pass by the cheapest way.
     First,
-    /// Every byte passes through the relay's memory.
+    /// Every byte, for the patterns of [`watch`](Config::watch).
     All,
     /// Nothing: rules that name protocols or hosts cannot be used.
     None,

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+/// Each connection keeps as many bytes of each direction.
+const LONGEST_PATTERN: usize = 256;
+
 /// A value, or a sentence that says what is wrong with its text.
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -61,6 +64,30 @@ pub(super) fn duration_or_zero(text: &str) -> Parsed<Duration> {
         return Err(format!("\"{text}\" is too short; the least is \"1ms\""));
     }
     Ok(time)
+}
+
+/// Bytes to watch for: as text, or after `hex:` as digits.
+pub(super) fn pattern(text: &str) -> Parsed<Vec<u8>> {
+    let bytes = match text.strip_prefix("hex:") {
+        None => text.as_bytes().to_vec(),
+        Some(digits) => hex(digits).ok_or_else(|| {
+            format!("\"{text}\" has no hexadecimal digits in pairs behind \"hex:\"")
+        })?,
+    };
+    match bytes.len() {
+        0 => Err("an empty pattern would be everywhere".to_owned()),
+        1..=LONGEST_PATTERN => Ok(bytes),
+        n => Err(format!("a pattern of {n} bytes is too long; the most is {LONGEST_PATTERN}")),
+    }
+}
+
+fn hex(digits: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> =
+        digits.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+    digits
+        .len()
+        .is_multiple_of(2)
+        .then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 /// A number from 1 to `most`.
@@ -129,6 +156,15 @@ mod tests {
         assert_eq!(duration_or_zero("0s").unwrap(), Duration::ZERO);
         for wrong in ["0s", "30", "-1s", "1x", "", "1ns", "999999999y", "18446744073709551615s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_text_or_digits() {
+        assert_eq!(pattern("SECRET").unwrap(), b"SECRET");
+        assert_eq!(pattern("hex:00ff7A").unwrap(), [0, 0xff, 0x7a]);
+        for wrong in ["", "hex:", "hex:0", "hex:0g", &"a".repeat(257)] {
+            assert!(pattern(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What must hold beyond single settings.
 
-use super::Config;
+use super::{Config, Inspect};
 
 impl Config {
     /// What is wrong with the settings together; to be asked once all of them are known.
@@ -26,7 +26,19 @@ impl Config {
                 "\"metrics\" is {at}, where the relay itself listens; name another port"
             ));
         }
-        Ok(())
+        match (self.inspect, self.watch.is_empty()) {
+            (Inspect::All, true) => {
+                Err("\"inspect\" is \"all\", but there is nothing to search for: \
+                name patterns with \"watch\""
+                    .into())
+            }
+            (Inspect::First | Inspect::None, false) => {
+                Err("\"watch\" needs every byte: set \"inspect\" to \
+                \"all\""
+                    .into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn listens_at(&self, address: std::net::SocketAddr) -> bool {
@@ -47,6 +59,18 @@ mod tests {
         let (forward, metrics) = (some(forward), some(metrics));
         Config { listen: some(listen).into_iter().collect(), forward, metrics, ..Config::default() }
             .check()
+    }
+
+    #[test]
+    fn watching_and_inspecting_all_go_together() {
+        let with = |inspect, watch: &[&[u8]]| {
+            let watch = watch.iter().map(|pattern| pattern.to_vec()).collect();
+            let listen = vec!["127.0.0.1:5".parse().unwrap()];
+            Config { listen, inspect, watch, ..Config::default() }.check()
+        };
+        assert!(with(Inspect::All, &[b"SECRET"]).is_ok() && with(Inspect::First, &[]).is_ok());
+        assert!(with(Inspect::All, &[]).unwrap_err().contains("\"watch\""));
+        assert!(with(Inspect::First, &[b"SECRET"]).unwrap_err().contains("\"inspect\""));
     }
 
     #[test]

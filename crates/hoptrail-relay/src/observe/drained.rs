@@ -16,9 +16,9 @@ pub struct Drained {
 }
 
 impl Drained {
-    pub(super) fn add(&self, ended: &Ended) {
+    pub(super) fn add(&self, ended: Ended) {
         if self.count.fetch_add(1, Relaxed) < KEPT as u64 {
-            self.first.lock().unwrap_or_else(PoisonError::into_inner).push(ended.clone());
+            self.first.lock().unwrap_or_else(PoisonError::into_inner).push(ended);
         }
     }
 

@@ -14,9 +14,11 @@ mod words;
 pub use drained::Drained;
 pub use tally::Tally;
 
+use crate::clock;
 use crate::ledger::{End, Ledger, Observer};
 use log::{Ended, Log};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
 
 /// The observer of a relay: counts, writes the log, and remembers whom a drain had to reset.
 #[derive(Debug)]
@@ -56,13 +58,15 @@ impl Observer for Observation {
     }
 
     fn ended(&self, ledger: &Ledger, end: End) {
-        let ended = Ended::now(ledger, end);
-        self.tally.ended(&ended);
+        let lasted = Duration::from_nanos(clock::now().saturating_sub(ledger.opened_ns));
+        self.tally.ended(ledger, end, lasted);
+        // The copy is for those that keep it.
+        let ended = || Ended { ledger: ledger.clone(), end, time: SystemTime::now(), lasted };
         if end == End::Drained {
-            self.drained.add(&ended);
+            self.drained.add(ended());
         }
         if let Some(log) = &self.log {
-            log.tell(ended);
+            log.tell(ended());
         }
     }
 

@@ -29,6 +29,7 @@ pub(crate) fn ledger(name: &str) -> Ledger {
             ech: true,
             ..Finding::of(AppProtocol::Tls)
         })),
+        watched: None,
         rule: Some(RuleId(3)),
         from_client: 517,
         from_upstream: 3_400_000,

@@ -1,9 +1,8 @@
 //! Counts of what ended and how. Every worker writes them, once or twice in a connection's life.
 
-use super::log::Ended;
 use super::words;
 use crate::inspect::AppProtocol;
-use crate::ledger::Ledger;
+use crate::ledger::{End, Ledger};
 use std::array;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -59,8 +58,7 @@ impl Tally {
         self.hops.fetch_add(ledger.hops.into(), Relaxed);
     }
 
-    pub(super) fn ended(&self, ended: &Ended) {
-        let (ledger, end) = (&ended.ledger, ended.end);
+    pub(super) fn ended(&self, ledger: &Ledger, end: End, lasted: Duration) {
         let transport = words::transport(ledger.transport);
         increment(&self.ends[transport][words::end(end)]);
         increment(&self.protocols[transport][words::protocol(ledger) as usize]);
@@ -70,9 +68,9 @@ impl Tally {
         if let Some(cause) = words::cause(end) {
             increment(&self.failures[words::step(cause.step)]);
         }
-        let bucket = BUCKETS.iter().position(|bound| ended.lasted <= *bound);
+        let bucket = BUCKETS.iter().position(|bound| lasted <= *bound);
         increment(&self.lasted[bucket.unwrap_or(BUCKETS.len())]);
-        let nanos = u64::try_from(ended.lasted.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
         self.lasted_ns.fetch_add(nanos, Relaxed);
     }
 

@@ -11,7 +11,9 @@ impl Session {
     /// From the connect to the open stage.
     pub(super) fn dialling(&mut self, desk: &mut Desk<'_>) -> Result<(), End> {
         if matches!(self.stage, Stage::Dialling) {
-            if let Some((Side::Upstream, errno)) = self.broken {
+            if let Some((Side::Upstream, errno)) = self.broken
+                && !was_connected(errno)
+            {
                 return Err(End::Unreachable(Cause::of(Step::Connect, errno)));
             }
             if !self.up.writable {
@@ -71,4 +73,9 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a socket that has failed was connected before: a reset of an attempt is `ECONNREFUSED`.
+fn was_connected(failure: Errno) -> bool {
+    matches!(failure, Errno::CONNRESET | Errno::PIPE)
 }

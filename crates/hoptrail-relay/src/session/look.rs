@@ -8,6 +8,7 @@ use super::{Desk, Next, Session, Side, Stage};
 use crate::inspect::{self, AppProtocol, Finding, Look};
 use crate::ledger::End;
 use crate::rules::{Decision, Question, Verdict, With, deny, throttle::Bucket};
+use crate::way::Broken;
 use std::os::fd::AsFd;
 
 /// What is still to be found out about a connection.
@@ -35,7 +36,7 @@ impl Session {
         }
         let before = self.up.held().len();
         let gathered = self.up.gather(self.client.as_fd(), desk.tools, inspect::LIMIT);
-        gathered.map_err(|_| End::ClientReset)?;
+        self.note_broken(Side::Client, gathered);
         let port = self.ledger.destination.port();
         let held = self.up.held();
         let bytes = match &mut self.curiosity {
@@ -80,7 +81,7 @@ impl Session {
         }
         let Some(upstream) = &self.upstream else { return Ok(()) };
         let gathered = self.down.gather(upstream.as_fd(), desk.tools, inspect::LIMIT);
-        gathered.map_err(|_| End::UpstreamReset)?;
+        self.note_broken(Side::Upstream, gathered);
         let over = self.down.ended || self.down.held().len() >= inspect::LIMIT;
         let decides = matches!(self.curiosity, Curiosity::Rule);
         match inspect::server(self.down.held()) {
@@ -92,6 +93,14 @@ impl Session {
         }
         self.greeted = true;
         Ok(())
+    }
+
+    /// A source that has failed has also ended; what it has sent before is still of use.
+    fn note_broken(&mut self, side: Side, gathered: Result<(), Broken>) {
+        if let Err(broken) = gathered {
+            self.broken.get_or_insert((side, broken.errno));
+            self.way(side).ended = true;
+        }
     }
 
     /// Decides when what a rule needs to know did not come in time: a client that waits for the other

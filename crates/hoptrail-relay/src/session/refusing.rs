@@ -31,8 +31,14 @@ impl Session {
     /// read until the client closes too, for at most [`LINGER_NS`](super::LINGER_NS).
     pub(super) fn refusing(&mut self, desk: &mut Desk<'_>) -> Result<Next, End> {
         let client = self.client.as_fd();
-        let mut ends =
-            Ends { source: client, target: client, tap: None, allowance: 0, last: false };
+        let mut ends = Ends {
+            source: client,
+            target: client,
+            tap: None,
+            allowance: 0,
+            last: false,
+            failed: None,
+        };
         let Ok(_) = self.down.pump(desk.tools, &mut ends) else { return Err(End::Denied) };
         if self.down.is_empty() && !self.down.shut {
             self.down.shut = true;

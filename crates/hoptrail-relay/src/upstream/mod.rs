@@ -1,60 +1,86 @@
-//! How the destination is reached: directly, or through another proxy. Nothing here does I/O.
+//! How a connection gets on: directly, or through another proxy. Only [`Url::resolve`] does I/O.
+
+mod connect;
+mod error;
+mod handshake;
+pub mod prelude;
+mod socks5;
+pub mod socks5_udp;
+mod url;
+
+pub use error::HandshakeError;
+pub use handshake::{Handshake, Progress};
+pub use url::{Url, UrlError};
 
 use std::net::SocketAddr;
 
-/// How destinations are reached.
-#[derive(Clone, Debug, Default)]
+/// The way on, with everything known that is needed to go it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Upstream {
-    /// Directly.
+    /// To the destination itself.
     #[default]
     Direct,
+    /// Through a SOCKS5 server (RFC 1928).
+    Socks5(Via),
+    /// Through an HTTP proxy, by CONNECT (RFC 9110, 9.3.6).
+    Http(Via),
+}
+
+/// A proxy to go through.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Via {
+    /// Where it listens.
+    pub at: SocketAddr,
+    /// What it wants to know first.
+    pub login: Option<Login>,
+    /// Whether it is asked for the destination by its name, where inspection has found one. The name is
+    /// the client's claim: the proxy may reach another address than the one that rules have seen.
+    pub by_name: bool,
+}
+
+/// User and password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user.
+    pub user: Vec<u8>,
+    /// The password.
+    pub password: Vec<u8>,
 }
 
 impl Upstream {
-    /// The proxy to connect to; nothing for direct connections.
-    #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
-        None
-    }
-}
-
-/// Telling an upstream proxy where to go.
-#[derive(Debug)]
-pub struct Handshake {}
-
-/// What an input did.
-#[derive(Debug)]
-pub struct Progress {
-    /// Bytes that were the proxy's own.
-    pub consumed: usize,
-    /// The way stands.
-    pub done: bool,
-}
-
-/// Why there is no way.
-#[derive(Debug)]
-pub struct HandshakeError;
-
-impl Handshake {
-    /// Nothing for a direct connection.
-    #[must_use]
-    pub fn new(_upstream: &Upstream, _destination: SocketAddr) -> Option<Self> {
-        None
-    }
-
-    /// Bytes to send.
-    pub fn output(&mut self) -> &[u8] {
-        &[]
-    }
-
-    /// So many of them were sent.
-    pub fn sent(&mut self, _n: usize) {}
-
-    /// Bytes that came.
+    /// Reads an URL and looks up the host's name: for the start of the program, since it may wait.
     ///
     /// # Errors
-    /// When the proxy refuses.
-    pub fn input(&mut self, _bytes: &[u8]) -> Result<Progress, HandshakeError> {
-        Err(HandshakeError)
+    /// As [`Url::parse`] and [`Url::resolve`].
+    pub fn of(text: &str) -> Result<Self, UrlError> {
+        Url::parse(text)?.resolve()
+    }
+
+    /// The proxy to connect to; nothing for direct connections.
+    #[must_use]
+    pub const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Direct => None,
+            Self::Socks5(via) | Self::Http(via) => Some(via.at),
+        }
+    }
+}
+
+/// As an URL, without the login.
+impl std::fmt::Display for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Direct => f.write_str("direct"),
+            Self::Socks5(Via { at, by_name: true, .. }) => write!(f, "socks5h://{at}"),
+            Self::Socks5(via) => write!(f, "socks5://{}", via.at),
+            Self::Http(via) => write!(f, "http://{}", via.at),
+        }
+    }
+}
+
+/// The user only.
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Login({}, ...)", String::from_utf8_lossy(&self.user).escape_debug())
     }
 }

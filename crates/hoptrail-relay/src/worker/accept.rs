@@ -7,10 +7,12 @@ use crate::ledger::{Cause, End, Ledger, Step};
 use crate::origin::Origin;
 use crate::rules::{Decision, Early, Question, Verdict};
 use crate::session::{Curiosity, Session, Side};
-use crate::sockets::reset_on_close;
+use crate::sockets::{keep_order_and_watch, reset_on_close};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, SocketType, acceptfrom_with, connect, socket_with, sockopt};
+use rustix::net::{
+    Shutdown, SocketFlags, SocketType, acceptfrom_with, connect, shutdown, socket_with, sockopt,
+};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +25,12 @@ impl Worker {
     pub(super) fn watch_listeners(&mut self) -> io::Result<()> {
         for (n, listener) in self.shared.listeners.iter().enumerate() {
             let data = EventData::new_u64(LISTENERS + n as u64);
-            epoll::add(&self.epoll, listener, data, EventFlags::IN | EventFlags::EXCLUSIVE)?;
+            let flags = EventFlags::IN | EventFlags::EXCLUSIVE;
+            match epoll::add(&self.epoll, listener, data, flags) {
+                // An attempt before this one has failed halfway.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         self.accepting = Accepting::Yes;
         Ok(())
@@ -43,27 +50,38 @@ impl Worker {
             return;
         }
         self.unwatch_listeners();
+        self.accepting = Accepting::Over;
+        if let Some((client, peer)) = self.waiting.take() {
+            self.begin(client, peer);
+        }
         for listener in 0..self.shared.listeners.len() {
             while self.accept_one(listener) {}
+            // Whoever connects from now on is refused at once, and does not wait for our end.
+            let _ = shutdown(&self.shared.listeners[listener], Shutdown::Both);
         }
-        self.accepting = Accepting::Over;
     }
 
     /// Descriptors, memory or places have run out: no more connections for a while. They wait in the
     /// listeners' queues.
     fn rest(&mut self) {
-        if self.accepting == Accepting::Yes {
-            self.unwatch_listeners();
-            self.shared.tell_paused(true);
+        match self.accepting {
+            Accepting::Over => return,
+            Accepting::Yes => self.unwatch_listeners(),
+            Accepting::Rests(_) => {}
         }
+        self.shared.tell_paused(true);
         self.accepting = Accepting::Rests(self.now + REST);
     }
 
+    /// Tries again. Whether it goes on is told when the queues have been worked off: until then each
+    /// connection that ends lets in another one, and that is still the same pause.
     pub(super) fn resume(&mut self) {
-        if !self.shared.places.any() {
-            self.accepting = Accepting::Rests(self.now + REST);
-        } else if self.watch_listeners().is_ok() {
-            self.shared.tell_paused(false);
+        self.accepting = Accepting::Rests(self.now + REST);
+        if let Some((client, peer)) = self.waiting.take() {
+            self.begin(client, peer);
+        }
+        if self.waiting.is_none() && self.shared.places.any() && self.watch_listeners().is_ok() {
+            (0..self.shared.listeners.len()).for_each(|listener| self.accept(listener));
         }
     }
 
@@ -86,16 +104,24 @@ impl Worker {
             Ok((client, peer)) => {
                 // Only an accepted connection has a peer without an address: it is gone already.
                 match peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
-                    Some(peer) => self.begin(client, peer),
+                    Some(peer) => {
+                        Counters::add(&self.counters.accepted, 1);
+                        self.begin(client, peer);
+                    }
                     None => self.shared.places.free(),
                 }
-                true
+                self.waiting.is_none()
             }
             Err(error) => {
                 self.shared.places.free();
                 match error {
-                    Errno::AGAIN => false,
-                    Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
+                    Errno::AGAIN => {
+                        self.shared.tell_paused(false);
+                        false
+                    }
+                    // The relay stops, and another worker knew first.
+                    Errno::INVAL => false,
+                    error if is_shortage(error.raw_os_error()) => {
                         self.rest();
                         false
                     }
@@ -107,7 +133,6 @@ impl Worker {
     }
 
     fn begin(&mut self, client: OwnedFd, peer: SocketAddr) {
-        Counters::add(&self.counters.accepted, 1);
         let origin = Origin::of(&client, peer, &self.shared.config, &mut self.applications);
         let started = origin.and_then(|origin| {
             self.dial(&origin)
@@ -116,6 +141,12 @@ impl Worker {
         });
         match started {
             Ok((ledger, upstream, decision)) => self.open(client, upstream, ledger, decision),
+            Err((_, End::Unreachable(cause)))
+                if is_shortage(cause.errno) && self.accepting != Accepting::Over =>
+            {
+                self.waiting = Some((client, peer));
+                self.rest();
+            }
             Err((ledger, end)) => {
                 reset_on_close(&client);
                 self.shared.places.free();
@@ -138,20 +169,10 @@ impl Worker {
             Early::NeedsFinding => None,
         };
         let to = self.shared.upstream.address().unwrap_or(ledger.destination);
-        let upstream = match &origin.redirect {
-            Some(redirect) if to == ledger.destination => redirect.start_dial(),
-            Some(redirect) => redirect.start_dial_to(to),
-            None => return start(to).map(|upstream| (upstream, decision)),
-        };
-        let failed = |error: hoptrail::Error| {
-            let errno = Errno::from_raw_os_error(error.errno().unwrap_or(0));
-            let step = match error.operation() {
-                hoptrail::Operation::Connect(_) => Step::Connect,
-                _ => Step::Open,
-            };
-            End::Unreachable(Cause::of(step, errno))
-        };
-        Ok((upstream.map_err(failed)?.into(), decision))
+        let upstream = start(to, origin)?;
+        let failed = |errno| End::Unreachable(Cause::of(Step::Open, errno));
+        keep_order_and_watch(&upstream).map_err(failed)?;
+        Ok((upstream, decision))
     }
 
     fn open(
@@ -194,8 +215,31 @@ impl Worker {
     }
 }
 
+/// Whether descriptors or memory have run out, which passes.
+fn is_shortage(errno: i32) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    shortages.iter().any(|shortage| shortage.raw_os_error() == errno)
+}
+
+/// A connect under way, with the records of the connection that it continues.
+fn start(to: SocketAddr, origin: &Origin) -> Result<OwnedFd, End> {
+    let upstream = match &origin.redirect {
+        Some(redirect) if to == origin.ledger.destination => redirect.start_dial(),
+        Some(redirect) => redirect.start_dial_to(to),
+        None => return start_bare(to),
+    };
+    let failed = |error: hoptrail::Error| {
+        let step = match error.operation() {
+            hoptrail::Operation::Connect(_) => Step::Connect,
+            _ => Step::Open,
+        };
+        End::Unreachable(Cause::of_library(step, &error))
+    };
+    Ok(upstream.map_err(failed)?.into())
+}
+
 /// A connect under way, without records.
-fn start(to: SocketAddr) -> Result<OwnedFd, End> {
+fn start_bare(to: SocketAddr) -> Result<OwnedFd, End> {
     let failed = |step| move |errno| End::Unreachable(Cause::of(step, errno));
     let family = if to.is_ipv4() {
         rustix::net::AddressFamily::INET

@@ -31,6 +31,9 @@ use std::path::Path;
 pub(crate) const AF_INET: u16 = libc::AF_INET as u16;
 pub(crate) const AF_INET6: u16 = libc::AF_INET6 as u16;
 
+/// poll(2) says "hung up" only when both halves have ended.
+pub(crate) const HANGUP_IS_RESET: bool = true;
+
 /// The socket's handle, lent.
 pub(crate) fn borrow(socket: &impl AsSock) -> BorrowedSock<'_> {
     socket.as_fd()

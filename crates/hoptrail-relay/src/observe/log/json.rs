@@ -89,6 +89,11 @@ const KEYS: &[Key] = &[
         value: |e, _| e.ledger.rule.map(|rule| rule.0).into(),
     },
     Key {
+        name: "watched",
+        doc: "number of the `watch` pattern that was seen first, from 1 in the order of the file; `null` when none was",
+        value: |e, _| e.ledger.watched.into(),
+    },
+    Key {
         name: "from_client_bytes",
         doc: "bytes that the client sent and the upstream was given",
         value: |e, _| e.ledger.from_client.into(),
@@ -189,6 +194,7 @@ mod tests {
                 "method": null,
                 "verdict": "allowed",
                 "rule": 3,
+                "watched": null,
                 "from_client_bytes": 517,
                 "from_upstream_bytes": 3_400_000,
                 "duration_ns": 1_500_000_000_u64,

@@ -7,7 +7,6 @@ mod writer;
 pub use text::line as text_line;
 pub use writer::{Log, Sink, Users};
 
-use crate::clock;
 use crate::ledger::{End, Ledger};
 use std::time::{Duration, SystemTime};
 
@@ -22,12 +21,4 @@ pub struct Ended {
     pub time: SystemTime,
     /// From the accept to the end.
     pub lasted: Duration,
-}
-
-impl Ended {
-    /// It ends now.
-    pub(super) fn now(ledger: &Ledger, end: End) -> Self {
-        let lasted = Duration::from_nanos(clock::now().saturating_sub(ledger.opened_ns));
-        Self { ledger: ledger.clone(), end, time: SystemTime::now(), lasted }
-    }
 }

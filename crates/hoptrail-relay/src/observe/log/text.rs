@@ -76,7 +76,8 @@ fn end(ended: &Ended) -> String {
         Some(rule) => format!(", allowed by rule {}", rule.0),
         None => String::new(),
     };
-    format!("{style}{word}{style:#}{}{rule}", why(end))
+    let watched = ended.ledger.watched.map(|n| format!(", pattern {n} seen")).unwrap_or_default();
+    format!("{style}{word}{style:#}{}{rule}{watched}", why(end))
 }
 
 /// ` (connect: Connection refused)`, where something failed.

@@ -1,0 +1,69 @@
+//! A rate for datagrams: unlike a connection's bytes they pass whole or not at all, and none may be so
+//! long that it never passes.
+
+use crate::rules::Rate;
+
+/// Nanoseconds of a second.
+const SECOND: u128 = 1_000_000_000;
+/// What may come at once however low the rate is: one datagram of any length.
+const LEAST_BURST: u64 = 64 << 10;
+
+/// Bytes that may pass now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    rate: u64,
+    level: u64,
+    filled_ns: u64,
+}
+
+impl Bucket {
+    /// Full: a second's bytes, or one datagram's.
+    pub(super) fn new(rate: Rate, now_ns: u64) -> Self {
+        let rate = rate.0.get();
+        Self { rate, level: rate.max(LEAST_BURST), filled_ns: now_ns }
+    }
+
+    /// Whether so many bytes may pass; if so, they are taken.
+    pub(super) fn take(&mut self, bytes: usize, now_ns: u64) -> bool {
+        let since = u128::from(now_ns.saturating_sub(self.filled_ns));
+        let more = u64::try_from(u128::from(self.rate) * since / SECOND).unwrap_or(u64::MAX);
+        // What is less than a byte must not get lost with each datagram.
+        if more > 0 {
+            self.level = self.level.saturating_add(more).min(self.rate.max(LEAST_BURST));
+            self.filled_ns = now_ns;
+        }
+        let bytes = bytes as u64;
+        let passes = bytes <= self.level;
+        self.level -= if passes { bytes } else { 0 };
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of `length` that pass of one datagram in each `step` nanoseconds of ten seconds.
+    fn passed(rate: u64, length: usize, step: usize) -> u64 {
+        let mut bucket = Bucket::new(Rate(rate.try_into().unwrap()), 0);
+        let times = (0..10 * 1_000_000_000u64).step_by(step);
+        times.filter(|&now| bucket.take(length, now)).count() as u64 * length as u64
+    }
+
+    #[test]
+    fn the_rate_is_kept_whatever_the_lengths() {
+        for (rate, length, step) in
+            [(1_000_000, 1200, 100_000), (1_000_000, 60_000, 1_000_000), (300, 100, 1_000_000)]
+        {
+            let bytes = passed(rate, length, step);
+            let most = rate * 10 + rate.max(LEAST_BURST);
+            assert!(bytes <= most, "{rate} {length}: {bytes} > {most}");
+            assert!(bytes + 2 * length as u64 + rate / 100 >= most, "{rate} {length}: {bytes}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_the_rate_passes_whole() {
+        assert_eq!(passed(1_000_000, 1000, 1_000_000), 10_000_000);
+    }
+}

@@ -1,0 +1,15 @@
+//! At the limits: no descriptors or places left, and the order to stop.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "limits/child.rs"]
+mod child;
+#[path = "limits/drain.rs"]
+mod drain;
+#[path = "limits/places.rs"]
+mod places;
+#[path = "wire/record.rs"]
+mod record;
+#[path = "wire/route.rs"]
+mod route;
+#[path = "wire/stream.rs"]
+mod stream;

@@ -1,0 +1,13 @@
+//! What TCP promises holds through a relay as it does without one. Each test does the same directly and through relays.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "wire/ends.rs"]
+mod ends;
+#[path = "wire/record.rs"]
+mod record;
+#[path = "wire/route.rs"]
+mod route;
+#[path = "wire/stream.rs"]
+mod stream;
+#[path = "wire/urgent.rs"]
+mod urgent;

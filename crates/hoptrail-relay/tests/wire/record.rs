@@ -1,0 +1,82 @@
+//! An observer that keeps what it is told, so that a test can wait for it.
+
+use hoptrail_relay::ledger::{End, Ledger, Observer};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+/// How long a test waits for what must happen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+pub struct Record {
+    opened: AtomicU64,
+    told: Mutex<Told>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Told {
+    ended: Vec<(Ledger, End)>,
+    paused: Vec<bool>,
+}
+
+impl Record {
+    /// The next connection that has ended.
+    pub fn next_end(&self) -> (Ledger, End) {
+        self.ends(1).remove(0)
+    }
+
+    /// The next `n` connections that have ended.
+    pub fn ends(&self, n: usize) -> Vec<(Ledger, End)> {
+        self.wait(|told| (told.ended.len() >= n).then(|| told.ended.drain(..n).collect()))
+    }
+
+    /// How many connections have ended and were not asked for.
+    pub fn ended(&self) -> usize {
+        self.told.lock().unwrap().ended.len()
+    }
+
+    /// How many have been opened.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::SeqCst)
+    }
+
+    /// Waits until accepting was paused, or goes on, for the `n`th time, and gives all that was told so far.
+    pub fn pauses(&self, n: usize) -> Vec<bool> {
+        self.wait(|told| (told.paused.len() >= n).then(|| told.paused.clone()))
+    }
+
+    /// What was told of pauses so far.
+    pub fn pauses_now(&self) -> Vec<bool> {
+        self.told.lock().unwrap().paused.clone()
+    }
+
+    fn wait<T>(&self, mut done: impl FnMut(&mut Told) -> Option<T>) -> T {
+        let mut told = self.told.lock().unwrap();
+        loop {
+            if let Some(found) = done(&mut told) {
+                return found;
+            }
+            let (next, waited) = self.changed.wait_timeout(told, PATIENCE).unwrap();
+            told = next;
+            assert!(!waited.timed_out(), "the relay has told nothing more for {PATIENCE:?}");
+        }
+    }
+}
+
+impl Observer for Record {
+    fn opened(&self, _: &Ledger) {
+        self.opened.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn ended(&self, ledger: &Ledger, end: End) {
+        self.told.lock().unwrap().ended.push((ledger.clone(), end));
+        self.changed.notify_all();
+    }
+
+    fn accepting_paused(&self, paused: bool) {
+        self.told.lock().unwrap().paused.push(paused);
+        self.changed.notify_all();
+    }
+}
