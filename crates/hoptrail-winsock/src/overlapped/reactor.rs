@@ -199,7 +199,9 @@ impl Reactor {
         for operation in &operations {
             match operation.run(Descriptor::of(&own), || self.unwatch(operation)) {
                 Some(interest) => self.again(key, operation, interest),
-                None => self.untag(operation),
+                // Another thread may be telling of it just now: then that one removes the tag afterwards.
+                None if operation.is_settled() => self.untag(operation),
+                None => {}
             }
         }
         drop(own);
