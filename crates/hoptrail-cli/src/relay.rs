@@ -34,6 +34,10 @@ pub(crate) fn run(args: &RelayArgs) -> ExitCode {
 
 fn serve(args: &RelayArgs) -> Result<(), Failure> {
     let mut settings = Settings::of(args)?;
+    if args.check {
+        output::stdout("settings and rules are right\n");
+        return Ok(());
+    }
     // Before any thread is started, so that all have the mask.
     let signals = Signals::take(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     listening::allow_many_files();
