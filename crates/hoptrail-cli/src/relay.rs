@@ -85,7 +85,7 @@ fn reload(relay: &Relay, settings: &mut Settings, telling: &Telling) {
     if let Ok(reloaded) = result {
         relay.set_rules(reloaded.rules);
     }
-    notify::ready("relaying");
+    notify::ready(&settings.summary(relay, telling.metrics_at()));
 }
 
 /// Lets open connections finish; a second signal resets them at once.
