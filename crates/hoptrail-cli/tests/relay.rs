@@ -5,7 +5,7 @@
 mod running;
 
 use nix::sys::signal::Signal;
-use running::{PATIENCE, Running, between, connect, echo, exchange, get, lines, relay};
+use running::{PATIENCE, Running, between, connect, echo, exchange, get, get_of, lines, relay};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -160,6 +160,50 @@ fn a_wrong_file_changes_nothing_and_a_right_one_says_what_needs_a_restart() {
     running.signal(Signal::SIGHUP);
     running.await_line("not reloaded");
     exchange(&mut connect(at), b"goes on");
+}
+
+#[test]
+fn other_rules_hold_from_a_reload_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("relay.toml");
+    let to = echo();
+    let top = format!("listen = \"127.0.0.1:0\"\nforward = \"{to}\"\nlog = \"json\"\n");
+    std::fs::write(&file, &top).unwrap();
+    let mut running = Running::start(&mut relay(&["--config", file.to_str().unwrap()]));
+    let said = running.await_line("relay listens at ");
+    let at: std::net::SocketAddr = between(&said, "listens at ", ",").parse().unwrap();
+    let log = lines(running.child.stdout.take().unwrap());
+    let request = b"GET / HTTP/1.1\r\nHost: Ads.example\r\n\r\n";
+    let mut before = connect(at);
+    exchange(&mut before, request);
+
+    let rule = "[[rule]]\naction = \"deny\"\nname = \"ads.example\"\ndeny-with = \"answer\"\n";
+    std::fs::write(&file, top + rule).unwrap();
+    running.signal(Signal::SIGHUP);
+    running.await_line("the rules were read again and are in force");
+    let answer = get_of(&at.to_string(), request);
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let said: Value = serde_json::from_str(&log.recv_timeout(PATIENCE).unwrap()).unwrap();
+    assert_eq!((&said["verdict"], &said["end"]), (&"denied".into(), &"denied".into()));
+    assert_eq!((&said["rule"], &said["name"]), (&1.into(), &"ads.example".into()));
+    // What was decided before goes on.
+    exchange(&mut before, request);
+}
+
+#[test]
+fn a_check_starts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("relay.toml");
+    // A port at which nobody can listen is no matter of the check.
+    std::fs::write(&file, "listen = \"192.0.2.1:1\"\n[[rule]]\naction = \"allow\"\n").unwrap();
+    let check = |options: &[&str]| {
+        let options = [&["--check", "--config", file.to_str().unwrap()], options].concat();
+        Running::start(&mut relay(&options)).end()
+    };
+    assert_eq!(check(&[]), (0, String::new()));
+    std::fs::write(&file, "listen = \"192.0.2.1:1\"\n[[rule]]\naction = \"alow\"\n").unwrap();
+    let (code, said) = check(&[]);
+    assert!(code == 1 && said.contains("relay.toml:3:10: "), "{said}");
 }
 
 #[test]

@@ -168,7 +168,7 @@ pub const FIELDS: &[Field] = &[
         value: "WHAT",
         takes: "`\"first\"`, `\"all\"` or `\"none\"`",
         default: "first",
-        doc: "How much of each connection is looked at. `first`: the first bytes, for protocol and name; data then pass by the cheapest way. `all`: every byte is searched for the patterns of `watch`. `none`: nothing, and rules cannot name protocols or hosts.",
+        doc: "How much of each connection is looked at. `first`: the first bytes, for protocol and name; data then pass by the cheapest way. `all`: every byte is searched for the patterns of `watch`. `none`: nothing, except where a rule has to know protocol or name.",
         set: Set::One(|c, text| {
             let all = [("first", Inspect::First), ("all", Inspect::All), ("none", Inspect::None)];
             choice(text, &all).map(|inspect| c.inspect = inspect)

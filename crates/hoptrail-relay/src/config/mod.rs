@@ -81,7 +81,7 @@ pub enum Inspect {
     First,
     /// Every byte, for the patterns of [`watch`](Config::watch).
     All,
-    /// Nothing: rules that name protocols or hosts cannot be used.
+    /// Nothing, except where a rule has to know protocol or name.
     None,
 }
 
