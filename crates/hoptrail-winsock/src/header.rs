@@ -22,8 +22,7 @@ const SOURCES: &[&str] = &[
 ];
 /// Functions that stand behind a name of the system's have this before it.
 const PREFIX: &str = "hoptrail_";
-const GENERATED: &str =
-    "Generated; docs/winsock.md says from what, and how.";
+const GENERATED: &str = "Generated; docs/winsock.md says from what, and how.";
 const WIDTH: usize = 100;
 
 /// The text of `include/hoptrail_winsock.h`.
