@@ -27,6 +27,8 @@ fn main() -> ExitCode {
             a_flood_and_the_others,
             connects_again,
             refused,
+            denied_by_name,
+            throttled,
             any_length,
             draining,
             forwarded,

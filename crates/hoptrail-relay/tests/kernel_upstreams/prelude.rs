@@ -83,7 +83,7 @@ pub(crate) fn nginx_reads_the_trail() {
          $proxy_protocol_server_addr $proxy_protocol_server_port>'; }} }} }}\n"
     );
     let arguments = &["-p", ".", "-c", "FILE"];
-    let (name, package) = ("nginx", "nginx-light");
+    let (name, package) = ("nginx", "nginx");
     let program = Program { name, package, arguments, configuration: &configuration };
     let Some(_peer) = Peer::start(&net, &program, at(SERVER)) else { return };
     let trails = [1, 16].map(trail);

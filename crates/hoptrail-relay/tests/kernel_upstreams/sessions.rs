@@ -1,10 +1,10 @@
 //! The relay's UDP thread in an actor, what it tells, and the two sides that talk through it.
 
 use hoptrail::UdpProxySocket;
+use hoptrail_relay::config::{File, Source};
 use hoptrail_relay::counters::Counters;
 use hoptrail_relay::drain::Drain;
 use hoptrail_relay::ledger::{End, Ledger, Observer};
-use hoptrail_relay::rules::Rules;
 use hoptrail_relay::udp::{Lost, Served, UdpConfig, UdpCounts, UdpError, serve};
 use hoptrail_relay::upstream::Upstream;
 use hoptrail_testkit::lab::stage::keep;
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) forward: Option<SocketAddr>,
     pub(crate) most_flows: usize,
     pub(crate) idle_ms: u64,
+    /// As in a relay's file.
+    pub(crate) rules: String,
 }
 
 /// What a relay has told of a flow.
@@ -38,6 +40,7 @@ pub(crate) struct Line {
     pub(crate) pid: Option<u32>,
     pub(crate) hops: u8,
     pub(crate) name: Option<String>,
+    pub(crate) rule: Option<u16>,
     pub(crate) from_client: u64,
     pub(crate) from_upstream: u64,
     pub(crate) end: String,
@@ -92,6 +95,7 @@ fn line(ledger: &Ledger, end: String) -> Line {
         pid: ledger.application.as_ref().map(|application| application.pid),
         hops: ledger.hops,
         name: ledger.finding.as_ref().and_then(|finding| finding.name.as_deref().map(Into::into)),
+        rule: ledger.rule.map(|rule| rule.0),
         from_client: ledger.from_client,
         from_upstream: ledger.from_upstream,
         end,
@@ -107,6 +111,7 @@ impl Settings {
             forward: None,
             most_flows: 4096,
             idle_ms: 60_000,
+            rules: String::new(),
         }
     }
 }
@@ -122,6 +127,8 @@ fn begin(settings: Settings) -> io::Result<()> {
     setrlimit(Resource::Nofile, many)?;
     let bind = |at: &SocketAddr| UdpProxySocket::bind(at).map_err(io::Error::from);
     let listeners = settings.listen.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
+    let file = Source::new("relay.toml".as_ref(), settings.rules);
+    let rules = File::parse(file).map_err(io::Error::other)?.rules();
     let config = UdpConfig {
         upstream: Upstream::of(&settings.upstream).map_err(io::Error::other)?,
         forward: settings.forward,
@@ -129,7 +136,7 @@ fn begin(settings: Settings) -> io::Result<()> {
         idle: Duration::from_millis(settings.idle_ms),
         patience: Duration::from_secs(10),
         inspect: true,
-        rules: Box::new(|| Arc::new(Rules::default())),
+        rules: Box::new(move || Arc::clone(&rules)),
     };
     let (told, counters, counts) = (Arc::default(), Arc::default(), Arc::default());
     let drain = Arc::new(Drain::new()?);

@@ -190,6 +190,63 @@ pub(crate) fn refused() {
     assert_eq!(report(&relay).opened.len(), 1);
 }
 
+/// A DNS question for the address of a name in one label and `example`.
+fn question(label: &str) -> Vec<u8> {
+    let name = [&[label.len() as u8], label.as_bytes(), b"\x07example\0"].concat();
+    [&b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0"[..], &name, b"\0\x01\0\x01"].concat()
+}
+
+/// Nothing of a flow for a denied name reaches the server; other names do.
+pub(crate) fn denied_by_name() {
+    let lab = acme();
+    let (relay, app) = (lab.actor("acme"), lab.actor("app"));
+    let rules = "[[rule]]\naction = \"deny\"\nname = \"bad.example\"\n".into();
+    start(&relay, &Settings { rules, ..Settings::acme() });
+    let server = lab.inside(|| UdpSocket::bind(v4(53))).unwrap();
+    let send = |(question, to): (Vec<u8>, SocketAddr)| {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        (0..3).try_for_each(|_| socket.send_to(&question, to).map(|_| ()))
+    };
+    app.run((question("bad"), v4(53)), send).unwrap();
+    let denied = told(&relay, "three are denied", |r| r.lost.get("denied") == Some(&3));
+    assert_eq!((denied.opened.len(), denied.ended.len(), denied.open), (1, 1, 0));
+    let end = &denied.ended[0];
+    assert_eq!((end.end.as_str(), end.rule, end.from_client), ("Denied", Some(1), 0));
+    assert_eq!(end.name.as_deref(), Some("bad.example"));
+    app.run((question("good"), v4(53)), send).unwrap();
+    for _ in 0..3 {
+        let mut got = [0; 512];
+        let n = server.recv(&mut got).unwrap();
+        assert_eq!(got[..n], question("good"));
+    }
+    // One is counted just behind its being sent.
+    told(&relay, "three passed", |report| report.datagrams.0 == 3);
+}
+
+/// What is over the rate is dropped, and counted; what is not arrives.
+pub(crate) fn throttled() {
+    const LENGTH: usize = 1200;
+    let lab = acme();
+    let (relay, app) = (lab.actor("acme"), lab.actor("app"));
+    let rules = "[[rule]]\naction = \"throttle\"\nrate = \"1 kB/s\"\n".into();
+    start(&relay, &Settings { rules, ..Settings::acme() });
+    let server = lab.inside(|| UdpSocket::bind(v4(53))).unwrap();
+    let send = |to: SocketAddr| {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        (0..200).try_for_each(|_| socket.send_to(&[7; LENGTH], to).map(|_| ()))
+    };
+    app.run(v4(53), send).unwrap();
+    let lost =
+        |report: &crate::sessions::Report| report.lost.get("throttled").copied().unwrap_or(0);
+    let after = told(&relay, "200 came", |report| report.datagrams.0 + lost(report) == 200);
+    let passed = after.datagrams.0;
+    assert!(passed >= (65_536 / LENGTH) as u64 && lost(&after) > 0, "{after:?}");
+    assert_eq!(after.bytes.0, passed * LENGTH as u64);
+    for _ in 0..passed {
+        assert_eq!(server.recv(&mut [0; 2048]).unwrap(), LENGTH);
+    }
+}
+
 /// Datagrams of every length arrive whole, and are counted to the byte.
 pub(crate) fn any_length() {
     let lab = acme();
