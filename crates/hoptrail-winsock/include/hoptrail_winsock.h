@@ -1,7 +1,7 @@
 /*
  * hoptrail_winsock.h - the documented Winsock calls for redirect records, on Linux.
  *
- * Generated; to change it, change its sources: crates/hoptrail-winsock/README.md.
+ * Generated; docs/winsock.md says from what, and how.
  *
  * A redirect service written against the documentation of SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS,
  * SIO_QUERY_WFP_CONNECTION_REDIRECT_CONTEXT and SIO_SET_WFP_CONNECTION_REDIRECT_RECORDS includes this

@@ -23,7 +23,7 @@ const SOURCES: &[&str] = &[
 /// Functions that stand behind a name of the system's have this before it.
 const PREFIX: &str = "hoptrail_";
 const GENERATED: &str =
-    "Generated; to change it, change its sources: crates/hoptrail-winsock/README.md.";
+    "Generated; docs/winsock.md says from what, and how.";
 const WIDTH: usize = 100;
 
 /// The text of `include/hoptrail_winsock.h`.
