@@ -4,7 +4,7 @@
 //! attempts: a connection that is closed behind this library's back ends as if nobody watched it, and
 //! its operations are found within [`SWEEP`].
 
-use super::operation::{Interest, Operation};
+use super::operation::{Interest, Operation, Ran};
 use crate::system::{self, Descriptor};
 use crate::{Error, Result};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -203,8 +203,10 @@ impl Reactor {
         };
         for operation in &operations {
             match operation.run(Descriptor::of(&own), || self.unwatch(operation)) {
-                Some(interest) => self.again(key, operation, interest),
-                None => self.untag(operation),
+                Ran::InVain(interest) => self.again(key, operation, interest),
+                Ran::Told => self.untag(operation),
+                // Whoever ends it untags it, when it was told.
+                Ran::Not => {}
             }
         }
         drop(own);
