@@ -35,11 +35,7 @@ pub(crate) fn read_many<T: FromBytes + IntoBytes + Clone>(
     count: usize,
 ) -> Result<Vec<T>> {
     let mut values = vec![T::new_zeroed(); count];
-    let mut at = address;
-    for value in &mut values {
-        read_bytes(at, value.as_mut_bytes())?;
-        at = at.checked_add(size_of::<T>()).ok_or(Fault)?;
-    }
+    read_bytes(address, values.as_mut_slice().as_mut_bytes())?;
     Ok(values)
 }
 
