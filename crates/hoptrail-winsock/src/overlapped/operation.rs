@@ -140,10 +140,6 @@ impl Operation {
         }
     }
 
-    pub(crate) fn is_settled(&self) -> bool {
-        self.lock().phase == Phase::Settled
-    }
-
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.lock().phase, Phase::Telling | Phase::Settled)
     }
