@@ -19,10 +19,17 @@ pub(crate) struct Pipe {
 }
 
 /// A worker's pipes.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Pipes {
     idle: Vec<Pipe>,
     made: usize,
+    limit: usize,
+}
+
+impl Default for Pipes {
+    fn default() -> Self {
+        Self { idle: Vec::new(), made: 0, limit: LIMIT }
+    }
 }
 
 impl Pipes {
@@ -46,8 +53,15 @@ impl Pipes {
         self.made - self.idle.len()
     }
 
+    /// All the others are lent elsewhere, or are back.
+    #[cfg(test)]
+    pub(crate) fn lend_no_more(&mut self, none: bool) {
+        self.limit = if none { 0 } else { LIMIT };
+        self.made -= self.idle.drain(..).len();
+    }
+
     fn make(&mut self) -> Option<Pipe> {
-        if self.made >= LIMIT {
+        if self.made >= self.limit {
             return None;
         }
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;

@@ -468,3 +468,6 @@ fn source(errno: Errno) -> Broken {
 fn target(errno: Errno) -> Broken {
     Broken { source: false, errno }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 /*
  * hoptrail_winsock.h - the documented Winsock calls for redirect records, on Linux.
  *
- * Generated; to change it, change its sources: crates/hoptrail-winsock/README.md.
+ * Generated; docs/winsock.md says from what, and how.
  *
  * A redirect service written against the documentation of SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS,
  * SIO_QUERY_WFP_CONNECTION_REDIRECT_CONTEXT and SIO_SET_WFP_CONNECTION_REDIRECT_RECORDS includes this
@@ -73,6 +73,8 @@
  *    result is lost; where it is in use for something else, that is overwritten. Not told.
  *  - A completion routine that is not a function of that type: called all the same. Not told, unless
  *    there is no memory at all (WSAEFAULT).
+ *  - A completion routine that does not return (longjmp, a C++ exception, pthread_exit): the process
+ *    is ended, or the thread never leaves its callback.
  *  - WSAGetOverlappedResult with fWait for an operation with a completion routine, from the thread that
  *    would have to run the routine: it waits for the operation, and the routine runs in a later
  *    alertable wait. The documentation forbids it.

@@ -22,8 +22,7 @@ const SOURCES: &[&str] = &[
 ];
 /// Functions that stand behind a name of the system's have this before it.
 const PREFIX: &str = "hoptrail_";
-const GENERATED: &str =
-    "Generated; to change it, change its sources: crates/hoptrail-winsock/README.md.";
+const GENERATED: &str = "Generated; docs/winsock.md says from what, and how.";
 const WIDTH: usize = 100;
 
 /// The text of `include/hoptrail_winsock.h`.
@@ -120,9 +119,9 @@ fn functions(source: &str) -> Vec<Function> {
     found
 }
 
-/// `pub extern "C" fn NAME(name: TYPE, ...) -> TYPE {`.
+/// `pub(super) extern "C" fn NAME(name: TYPE, ...) -> TYPE {`.
 fn function(signature: &str, comment: Vec<String>) -> Option<Function> {
-    let (name, rest) = signature.strip_prefix("pub extern \"C\" fn ")?.split_once('(')?;
+    let (name, rest) = signature.strip_prefix("pub(super) extern \"C\" fn ")?.split_once('(')?;
     let (parameters, rest) = rest.rsplit_once(')')?;
     let result = rest.trim_start_matches(" ->").trim_end_matches('{').trim();
     let parameters = parameters.split(',').filter_map(|p| p.split_once(':')).map(|(name, kind)| {

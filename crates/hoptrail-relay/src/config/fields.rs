@@ -2,7 +2,7 @@
 //! suggestions for unknown keys and docs/relay.md all come from this table.
 
 use super::values::{self, Parsed, choice, one_or};
-use super::{Config, Inspect, Live, LogFormat, ProxyProtocol, Transports};
+use super::{Config, Inspect, Live, LogFormat, ProxyProtocol, Spinning, Transports};
 use crate::upstream::Url;
 use crate::watch::OnMatch;
 
@@ -140,6 +140,18 @@ pub const FIELDS: &[Field] = &[
         doc: "Worker threads. `auto`: one per processor, at most four.",
         set: Set::One(|c, text| {
             one_or("auto", text, |text| values::count(text, 1024)).map(|n| c.threads = n)
+        }),
+    },
+    Field {
+        name: "spin",
+        group: Group::Listening,
+        value: "WHEN",
+        takes: "`\"auto\"` or `\"never\"`",
+        default: "auto",
+        doc: "`auto`: where the last waits were short, a worker looks for more for up to 50 µs before it sleeps, other threads of the CPU first. Messages back and forth are then passed on without the cost of waking it, at the price of CPU time while they flow. A worker whose events come seldom does not.",
+        set: Set::One(|c, text| {
+            let both = [("auto", Spinning::Auto), ("never", Spinning::Never)];
+            choice(text, &both).map(|spin| c.spin = spin)
         }),
     },
     Field {

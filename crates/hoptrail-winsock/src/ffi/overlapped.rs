@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Gives the result of an overlapped operation. FALSE with WSA_IO_INCOMPLETE while it is pending and
 /// fWait is FALSE; FALSE with the operation's error when it failed.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSAGetOverlappedResult(
+pub(super) extern "C" fn WSAGetOverlappedResult(
     s: SOCKET,
     lpOverlapped: LPWSAOVERLAPPED,
     lpcbTransfer: LPDWORD,
@@ -37,7 +37,7 @@ pub extern "C" fn WSAGetOverlappedResult(
 
 /// As WSAGetOverlappedResult, without flags.
 #[unsafe(no_mangle)]
-pub extern "C" fn GetOverlappedResult(
+pub(super) extern "C" fn GetOverlappedResult(
     hFile: HANDLE,
     lpOverlapped: LPOVERLAPPED,
     lpNumberOfBytesTransferred: LPDWORD,
@@ -54,7 +54,7 @@ pub extern "C" fn GetOverlappedResult(
 /// Cancels the pending operation of lpOverlapped, or all of the socket when it is NULL. FALSE with
 /// ERROR_NOT_FOUND when there is none.
 #[unsafe(no_mangle)]
-pub extern "C" fn CancelIoEx(hFile: HANDLE, lpOverlapped: LPOVERLAPPED) -> BOOL {
+pub(super) extern "C" fn CancelIoEx(hFile: HANDLE, lpOverlapped: LPOVERLAPPED) -> BOOL {
     true_or_false(|| {
         startup::check()?;
         cancel(hFile as usize, lpOverlapped as usize, |_| true)
@@ -63,7 +63,7 @@ pub extern "C" fn CancelIoEx(hFile: HANDLE, lpOverlapped: LPOVERLAPPED) -> BOOL 
 
 /// Cancels what the calling thread has pending on the socket.
 #[unsafe(no_mangle)]
-pub extern "C" fn CancelIo(hFile: HANDLE) -> BOOL {
+pub(super) extern "C" fn CancelIo(hFile: HANDLE) -> BOOL {
     true_or_false(|| {
         startup::check()?;
         let own = crate::thread::current().id;
@@ -117,7 +117,8 @@ pub(super) fn submit(call: Asynchronous, mut work: Box<dyn Work>) -> Result<()> 
         Step::NotYet(interest) => {
             let ticket = Ticket { fd, cookie, issuer, tag };
             let operation = Arc::new(Operation::new(ticket, work, Box::new(told)));
-            if let Err(error) = world::get().reactor()?.submit(&operation, interest) {
+            let reactor = world::get().reactor();
+            if let Err(error) = reactor.and_then(|r| r.submit(&operation, interest)) {
                 operation.forget(|| {});
                 return Err(error);
             }

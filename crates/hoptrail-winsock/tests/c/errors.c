@@ -224,7 +224,7 @@ static void without_an_engine(void)
 {
     scene_begin();
     SOCKET sockets[] = {tcp(), WSASocketW(AF_INET6, SOCK_STREAM, IPPROTO_TCP, NULL, 0, WSA_FLAG_OVERLAPPED)};
-    unsigned char buffer[1024];
+    unsigned char buffer[1024] = {0};
     DWORD count = 77;
     for (int i = 0; i < 2; i++) {
         FAILS(ask(sockets[i], buffer, sizeof buffer, &count), WSAENETDOWN);

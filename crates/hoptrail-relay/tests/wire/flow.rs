@@ -1,0 +1,147 @@
+//! How bytes flow: back-pressure, single bytes, and what a socket tells about bytes that wait in it.
+
+use crate::route::{Buffers, Route};
+use crate::stream::{Seen, bytes_at, receive_all, receive_exactly, send};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use socket2::Socket;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+const SMALL: Buffers = Buffers { send: Some(64 << 10), receive: Some(64 << 10) };
+/// For this long nothing more is taken: then nothing will be.
+const QUIET: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
+/// Sends until nobody takes any more.
+fn fill(stream: &TcpStream) -> u64 {
+    stream.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    loop {
+        match rustix::io::write(stream, bytes_at(sent, 1 << 15)) {
+            Ok(n) => sent += n as u64,
+            Err(rustix::io::Errno::AGAIN) => {
+                let mut fds = [PollFd::new(stream, PollFlags::OUT)];
+                if poll(&mut fds, Some(&QUIET)).unwrap() == 0 {
+                    stream.set_nonblocking(false).unwrap();
+                    return sent;
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A reader that stalls stops the sender; what the relay keeps meanwhile is bounded, and not lost.
+#[test]
+fn back_pressure_reaches_the_sender() {
+    for route in Route::each() {
+        for up in [true, false] {
+            let (client, server) = route.pair_with(SMALL, SMALL);
+            let (sender, reader) = if up { (client, server) } else { (server, client) };
+            let sent = fill(&sender);
+            // What the relay may hold: a pipe, and the buffers of two sockets, which the kernel sizes.
+            assert!(sent < 24 << 20, "{sent} bytes went into nowhere");
+            sender.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(receive_all(&reader, 0), (sent, Seen::End));
+        }
+    }
+}
+
+/// One direction that stalls does not stop the other.
+#[test]
+fn a_stalled_direction_leaves_the_other_alone() {
+    for route in Route::each() {
+        let (client, server) = route.pair_with(SMALL, SMALL);
+        let sent = fill(&client);
+        for n in 0..100 {
+            send(&server, n * 1000, 1000).unwrap();
+            receive_exactly(&client, n * 1000, 1000);
+        }
+        receive_exactly(&server, 0, sent);
+    }
+}
+
+#[test]
+fn single_bytes() {
+    for route in Route::each() {
+        let (client, server) = route.pair();
+        let echo = thread::spawn(move || std::io::copy(&mut &server, &mut &server).unwrap());
+        for n in 0..3000 {
+            send(&client, n, 1).unwrap();
+            receive_exactly(&client, n, 1);
+        }
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(echo.join().unwrap(), 3000);
+    }
+}
+
+/// Bytes that wait can be counted and looked at where they have arrived.
+#[test]
+fn waiting_bytes_can_be_counted_and_peeked_at() {
+    for route in Route::each() {
+        let (client, server) = route.pair();
+        for (sender, receiver) in [(&client, &server), (&server, &client)] {
+            send(sender, 0, 5000).unwrap();
+            let mut peeked = vec![0; 5000];
+            while receiver.peek(&mut peeked).unwrap() < 5000 {}
+            assert!(peeked == bytes_at(0, 5000));
+            assert_eq!(rustix::io::ioctl_fionread(receiver).unwrap(), 5000);
+            receive_exactly(receiver, 0, 2000);
+            assert_eq!(rustix::io::ioctl_fionread(receiver).unwrap(), 3000);
+            receive_exactly(receiver, 2000, 3000);
+        }
+    }
+}
+
+/// Without TCP_NODELAY a message that follows another waits for 40 ms; no clock is needed to see whether it is set.
+#[test]
+fn the_relays_sockets_wait_for_nothing_and_watch_their_peers() {
+    let route = Route::relayed();
+    let (client, server) = route.pair();
+    let ends = [client.local_addr().unwrap(), server.local_addr().unwrap()];
+    let of_relay: Vec<_> = sockets_to(&ends);
+    assert_eq!(of_relay.len(), 2);
+    for socket in of_relay {
+        assert!(sockopt::tcp_nodelay(&socket).unwrap());
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+        assert!(sockopt::socket_oobinline(&socket).unwrap());
+    }
+}
+
+/// This process's sockets that are connected to one of these.
+fn sockets_to(peers: &[SocketAddr]) -> Vec<Socket> {
+    let process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let numbers = std::fs::read_dir("/proc/self/fd").unwrap();
+    let number = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.unwrap().file_name().to_str().unwrap().parse().unwrap()
+    };
+    let socket =
+        |number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok().map(Socket::from);
+    let to_peer = |socket: &Socket| {
+        let peer = socket.peer_addr().ok().and_then(|peer| peer.as_socket());
+        peer.is_some_and(|peer| peers.contains(&peer))
+    };
+    numbers.map(number).filter_map(socket).filter(to_peer).collect()
+}
+
+#[test]
+fn an_idle_connection_is_reset_when_told_so() {
+    let route = Route::relayed_by(|c| c.idle = Some(Duration::from_millis(200)));
+    let (client, server) = route.pair();
+    send(&client, 0, 10).unwrap();
+    assert_eq!(receive_all(&server, 0), (10, Seen::Reset));
+    assert_eq!(receive_all(&client, 0), (0, Seen::Reset));
+    assert_eq!(route.record().next_end().1, hoptrail_relay::ledger::End::Idle);
+}
+
+#[test]
+fn a_half_closed_idle_connection_likewise() {
+    let route = Route::relayed_by(|c| c.half_closed_idle = Some(Duration::from_millis(200)));
+    let (client, server) = route.pair();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(receive_all(&server, 0), (0, Seen::End));
+    assert_eq!(receive_all(&client, 0), (0, Seen::Reset));
+    assert_eq!(route.record().next_end().1, hoptrail_relay::ledger::End::Idle);
+}
