@@ -62,7 +62,8 @@ impl With {
         let mut command = Command::new("valgrind");
         command.args(["--quiet", "--error-exitcode=99", "--leak-check=full", "--fair-sched=yes"]);
         command.args(["--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]);
-        command.arg(program);
+        let suppressions = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/c/valgrind.supp");
+        command.arg(format!("--suppressions={suppressions}")).arg(program);
         command
     }
 
