@@ -155,8 +155,8 @@ impl Told {
     }
 
     fn begin(&self) -> Result<()> {
-        self.write(offset_of!(WSAOVERLAPPED, InternalHigh), 0)?;
-        self.write(offset_of!(WSAOVERLAPPED, Internal), STATUS_PENDING as usize)?;
+        memory::write(self.at(offset_of!(WSAOVERLAPPED, InternalHigh)), &0usize)?;
+        memory::write(self.at(offset_of!(WSAOVERLAPPED, Internal)), &(STATUS_PENDING as usize))?;
         if let Some(event) = &self.event {
             event.reset();
         }
@@ -165,14 +165,15 @@ impl Told {
 
     /// Writes the result into the OVERLAPPED; the status last, since programs look at it.
     fn note(&self, outcome: Result<usize>) {
-        let bytes = outcome.unwrap_or_else(|error| needed(error) as usize);
+        let bytes = outcome.unwrap_or_else(|error| needed(error) as usize).to_ne_bytes();
         // A caller that has freed it has lost it.
-        let _ = self.write(offset_of!(WSAOVERLAPPED, InternalHigh), bytes);
-        let _ = self.write(offset_of!(WSAOVERLAPPED, Internal), status(outcome));
+        let _ = memory::hand_over(self.at(offset_of!(WSAOVERLAPPED, InternalHigh)), &bytes);
+        let status = status(outcome).to_ne_bytes();
+        let _ = memory::hand_over(self.at(offset_of!(WSAOVERLAPPED, Internal)), &status);
     }
 
-    fn write(&self, offset: usize, value: usize) -> std::result::Result<(), memory::Fault> {
-        memory::write(self.overlapped.wrapping_add(offset), &value)
+    const fn at(&self, offset: usize) -> usize {
+        self.overlapped.wrapping_add(offset)
     }
 }
 
