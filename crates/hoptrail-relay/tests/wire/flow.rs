@@ -117,7 +117,8 @@ fn sockets_to(peers: &[SocketAddr]) -> Vec<Socket> {
     let number = |entry: std::io::Result<std::fs::DirEntry>| {
         entry.unwrap().file_name().to_str().unwrap().parse().unwrap()
     };
-    let socket = |number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok().map(Socket::from);
+    let socket =
+        |number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok().map(Socket::from);
     let to_peer = |socket: &Socket| {
         let peer = socket.peer_addr().ok().and_then(|peer| peer.as_socket());
         peer.is_some_and(|peer| peers.contains(&peer))
