@@ -8,7 +8,7 @@ usage: hoptrail-bench [--rounds N] [--quick] [--json | --markdown] [PART...]
 Measures what Hoptrail costs as ratios to the same work without it: the rows of docs/performance.md,
 or the parts that are named. Needs root; uses a network namespace and a cgroup of its own.
 
-  p1 p2 p3 p4 p5 programs         the engine
+  p1 p2 p3 p4 p5 winsock programs the engine and its calls
   p6 p6b p7 p8 p9 p10 p10b p10c   the relay, beside direct connections and other relays
   engine, relay                   all of those
 
@@ -19,12 +19,13 @@ or the parts that are named. Needs root; uses a network namespace and a cgroup o
   --markdown        the tables of docs/performance.md";
 
 /// The parts that can be asked for.
-pub(crate) const PARTS: [&str; 14] = [
-    "p1", "p2", "p3", "p4", "p5", "programs", "p6", "p6b", "p7", "p8", "p9", "p10", "p10b", "p10c",
+pub(crate) const PARTS: [&str; 15] = [
+    "p1", "p2", "p3", "p4", "p5", "winsock", "programs", "p6", "p6b", "p7", "p8", "p9", "p10",
+    "p10b", "p10c",
 ];
 
 /// Names of several parts.
-const GROUPS: [(&str, std::ops::Range<usize>); 2] = [("engine", 0..6), ("relay", 6..14)];
+const GROUPS: [(&str, std::ops::Range<usize>); 2] = [("engine", 0..7), ("relay", 7..15)];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Format {

@@ -82,6 +82,9 @@ impl Row {
             Goal::AtLeast(least) => Some(self.ratio() >= least),
             Goal::ValueAtMost(most) => Some(self.value <= most),
             Goal::ValueAtLeast(least) => Some(self.value >= least),
+            Goal::AtMostPlus { ratio, nanoseconds } => {
+                Some(self.ratio() <= ratio + nanoseconds / self.plain)
+            }
             Goal::Nothing => None,
         }
     }
@@ -136,6 +139,9 @@ impl Goal {
             Self::AtLeast(least) => format!("≥ {least:.2}"),
             Self::ValueAtMost(most) => format!("≤ {}", unit.text(most)),
             Self::ValueAtLeast(least) => format!("≥ {}", unit.text(least)),
+            Self::AtMostPlus { ratio, nanoseconds } => {
+                format!("≤ {ratio:.2} + {nanoseconds:.0} ns")
+            }
             Self::Nothing => String::new(),
         }
     }
@@ -357,6 +363,10 @@ mod tests {
         assert_eq!(row(Goal::AtMost(1.05), &[1.2, 1.06, 1.03]).met(), Some(false));
         assert_eq!(row(Goal::AtLeast(0.99), &[0.98]).met(), Some(false));
         assert_eq!(row(Goal::Nothing, &[9.0]).met(), None);
+        // Plain is 1000 ns.
+        let more = Goal::AtMostPlus { ratio: 1.05, nanoseconds: 100.0 };
+        assert_eq!(row(more, &[1.15]).met(), Some(true));
+        assert_eq!(row(more, &[1.16]).met(), Some(false));
     }
 
     #[test]

@@ -40,6 +40,11 @@ pub(crate) enum Goal {
     /// Of the value itself, not of its ratio.
     ValueAtMost(f64),
     ValueAtLeast(f64),
+    /// So much more, and as many nanoseconds on top.
+    AtMostPlus {
+        ratio: f64,
+        nanoseconds: f64,
+    },
     /// To compare with.
     Nothing,
 }

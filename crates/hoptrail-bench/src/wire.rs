@@ -17,6 +17,8 @@ pub(crate) enum Ask {
     Empty,
     /// Accept that many connections of a [`Service::Wait`], and dial for each.
     Relay { at: SocketAddr, dial: Dial, count: u32 },
+    /// Accept one connection of a [`Service::Wait`], and make that many calls on it.
+    Calls { at: SocketAddr, call: Call, count: u32 },
     /// Write without pause over one connection.
     Stream { to: SocketAddr, spells: u32, millis: u64 },
     /// Send 64 bytes and wait for them to come back.
@@ -110,6 +112,19 @@ pub(crate) enum Dial {
     Records,
     /// Dial this without asking.
     Plain(SocketAddr),
+}
+
+/// A socket option, or the documented call that stands on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Call {
+    OptionRecords,
+    OptionContext,
+    OptionSet,
+    Records,
+    Context,
+    Set,
+    /// `Records` with an OVERLAPPED and its event.
+    Overlapped,
 }
 
 /// Nanoseconds of the parts of relaying one connection.

@@ -2,7 +2,7 @@
 //! a CPU, moved between cgroups, asked for one measurement at a time.
 
 use crate::Result;
-use crate::wire::{Answer, Ask, Dial, Metered, Promise, Service, Spells, Steps, Way};
+use crate::wire::{Answer, Ask, Call, Dial, Metered, Promise, Service, Spells, Steps, Way};
 use hoptrail_engine::EngineError;
 use hoptrail_engine::host::cgroup2::CgroupDir;
 use std::io::{self, BufRead, BufReader, Write};
@@ -73,6 +73,10 @@ impl Worker {
             Answer::Relayed(steps) => Ok(steps),
             other => Err(self.odd(&other)),
         }
+    }
+
+    pub(crate) fn calls(&mut self, at: SocketAddr, call: Call, count: u32) -> Result<Vec<u32>> {
+        self.times(&Ask::Calls { at, call, count })
     }
 
     pub(crate) fn stream(&mut self, to: SocketAddr, spells: u32, millis: u64) -> Result<Vec<f64>> {

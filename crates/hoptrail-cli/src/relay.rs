@@ -34,13 +34,17 @@ pub(crate) fn run(args: &RelayArgs) -> ExitCode {
 
 fn serve(args: &RelayArgs) -> Result<(), Failure> {
     let mut settings = Settings::of(args)?;
+    if args.check {
+        output::stdout("settings and rules are right\n");
+        return Ok(());
+    }
     // Before any thread is started, so that all have the mask.
     let signals = Signals::take(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     listening::allow_many_files();
     let metrics = listening::metrics(&settings.config)?;
     let mut telling = Telling::start(&settings.config)?;
     let relay = listening::relay(&settings, telling.observation())?;
-    telling.follow(&settings.config, relay.counters(), metrics)?;
+    telling.follow(&settings.config, &relay, metrics)?;
     if settings.config.forward.is_none() && !listening::engine_acts_here() {
         telling.warn(listening::NO_ENGINE);
     }
@@ -81,7 +85,7 @@ fn reload(relay: &Relay, settings: &mut Settings, telling: &Telling) {
     if let Ok(reloaded) = result {
         relay.set_rules(reloaded.rules);
     }
-    notify::ready("relaying");
+    notify::ready(&settings.summary(relay, telling.metrics_at()));
 }
 
 /// Lets open connections finish; a second signal resets them at once.

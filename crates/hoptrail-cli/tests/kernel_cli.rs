@@ -34,6 +34,8 @@ mod run_trail;
 mod stage;
 #[path = "kernel_cli/start.rs"]
 mod start;
+#[path = "kernel_cli/winsock.rs"]
+mod winsock;
 
 use hoptrail_testkit::{lab, tests};
 use std::process::ExitCode;
@@ -105,6 +107,11 @@ fn main() -> ExitCode {
             the_example_shows_a_trail_as_text,
             the_trail_as_json_or_not_at_all,
             a_refusal_is_in_the_trail,
+        ],
+        winsock: [
+            the_example_works_as_two_providers,
+            it_shares_a_connection_with_other_proxies,
+            it_passes_ends_and_failures_on,
         ],
     })
 }

@@ -5,10 +5,11 @@
 mod running;
 
 use nix::sys::signal::Signal;
-use running::{PATIENCE, Running, between, connect, echo, exchange, get, lines, relay};
+use running::{PATIENCE, Running, between, connect, echo, exchange, get, get_of, lines, relay};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::net::UdpSocket;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::process::Stdio;
@@ -44,6 +45,36 @@ fn each_connection_is_one_line_of_json_when_it_ends() {
     assert_eq!(code, 0, "{said}");
     assert!(said.ends_with("hoptrail: stopped\n"), "{said}");
     assert!(log.recv_timeout(PATIENCE).is_err(), "one line each");
+}
+
+#[test]
+fn a_flow_of_datagrams_is_one_line_too() {
+    let echo = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = echo.local_addr().unwrap();
+    let options = ["--log", "json", "--udp-idle", "100ms", "--metrics", "127.0.0.1:0"];
+    let mut command = relay(&["--forward", &to.to_string(), "--listen", "127.0.0.1:0"]);
+    let mut running = Running::start(command.args(options));
+    let said = running.await_line("relay listens at ");
+    let log = lines(running.child.stdout.take().unwrap());
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for socket in [&client, &echo] {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    client.connect(between(&said, "listens at ", ",")).unwrap();
+    client.send(b"hello").unwrap();
+    let mut buffer = [0; 64];
+    let (n, from) = echo.recv_from(&mut buffer).unwrap();
+    echo.send_to(&[&buffer[..n], b", too"].concat(), from).unwrap();
+    let n = client.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..n], b"hello, too");
+    let said_too: Value = serde_json::from_str(&log.recv_timeout(PATIENCE).unwrap()).unwrap();
+    assert_eq!((&said_too["transport"], &said_too["end"]), (&"udp".into(), &"idle".into()));
+    assert_eq!(said_too["from_client_bytes"], 5);
+    assert_eq!(said_too["from_upstream_bytes"], 10);
+    let text = get(between(&said, "metrics at http://", "/"), "/metrics");
+    assert!(text.contains("\nhoptrail_relay_datagrams_total{from=\"upstream\"} 1\n"), "{text}");
+    let ended = "\nhoptrail_relay_ended_total{transport=\"udp\",end=\"idle\"} 1\n";
+    assert!(text.contains(ended), "{text}");
 }
 
 #[test]
@@ -132,6 +163,50 @@ fn a_wrong_file_changes_nothing_and_a_right_one_says_what_needs_a_restart() {
 }
 
 #[test]
+fn other_rules_hold_from_a_reload_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("relay.toml");
+    let to = echo();
+    let top = format!("listen = \"127.0.0.1:0\"\nforward = \"{to}\"\nlog = \"json\"\n");
+    std::fs::write(&file, &top).unwrap();
+    let mut running = Running::start(&mut relay(&["--config", file.to_str().unwrap()]));
+    let said = running.await_line("relay listens at ");
+    let at: std::net::SocketAddr = between(&said, "listens at ", ",").parse().unwrap();
+    let log = lines(running.child.stdout.take().unwrap());
+    let request = b"GET / HTTP/1.1\r\nHost: Ads.example\r\n\r\n";
+    let mut before = connect(at);
+    exchange(&mut before, request);
+
+    let rule = "[[rule]]\naction = \"deny\"\nname = \"ads.example\"\ndeny-with = \"answer\"\n";
+    std::fs::write(&file, top + rule).unwrap();
+    running.signal(Signal::SIGHUP);
+    running.await_line("the rules were read again and are in force");
+    let answer = get_of(&at.to_string(), request);
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let said: Value = serde_json::from_str(&log.recv_timeout(PATIENCE).unwrap()).unwrap();
+    assert_eq!((&said["verdict"], &said["end"]), (&"denied".into(), &"denied".into()));
+    assert_eq!((&said["rule"], &said["name"]), (&1.into(), &"ads.example".into()));
+    // What was decided before goes on.
+    exchange(&mut before, request);
+}
+
+#[test]
+fn a_check_starts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("relay.toml");
+    // A port at which nobody can listen is no matter of the check.
+    std::fs::write(&file, "listen = \"192.0.2.1:1\"\n[[rule]]\naction = \"allow\"\n").unwrap();
+    let check = |options: &[&str]| {
+        let options = [&["--check", "--config", file.to_str().unwrap()], options].concat();
+        Running::start(&mut relay(&options)).end()
+    };
+    assert_eq!(check(&[]), (0, String::new()));
+    std::fs::write(&file, "listen = \"192.0.2.1:1\"\n[[rule]]\naction = \"alow\"\n").unwrap();
+    let (code, said) = check(&[]);
+    assert!(code == 1 && said.contains("relay.toml:3:10: "), "{said}");
+}
+
+#[test]
 fn options_count_instead_of_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("relay.toml");
@@ -159,6 +234,11 @@ fn what_is_wrong_at_the_start_is_said_in_one_sentence() {
         (&[], 1, "nowhere to listen"),
         (&["--listen", &other, "--forward", &other], 1, "would connect to itself"),
         (&["--listen", "127.0.0.1:0", "--config", "/nowhere"], 1, "cannot read /nowhere"),
+        (
+            &["--listen", "127.0.0.1:0", "--upstream", "socks5://me:geheim@host"],
+            1,
+            "--upstream: upstream host: write the proxy's port",
+        ),
         (&["--listen", "localhost:80"], 2, "--listen <ADDR>"),
         (&["--listen", "127.0.0.1:0", "--log", "xml"], 2, "possible values: text, json, none"),
         (&["--listen", "127.0.0.1:0", "--idle", "5"], 2, "\"5\" is no duration"),
@@ -167,6 +247,7 @@ fn what_is_wrong_at_the_start_is_said_in_one_sentence() {
         assert_eq!(is, code, "{options:?}: {said}");
         assert!(said.contains(what), "{options:?}: {said}");
         assert!(code == 2 || said.lines().count() == 1, "{said}");
+        assert!(!said.contains("geheim"), "{said}");
     }
 }
 

@@ -90,6 +90,7 @@ impl Worker {
             idle: ns(shared.config.idle),
             half_closed: ns(shared.config.half_closed_idle),
         };
+        let spinning = shared.config.spin;
         let mut worker = Self {
             epoll,
             rules: CurrentRules::of(&shared),
@@ -103,7 +104,7 @@ impl Worker {
             later: BinaryHeap::new(),
             accepting: Accepting::Yes,
             waiting: None,
-            spin: Spin::default(),
+            spin: Spin::new(spinning),
             next_sweep: 0,
             now: clock::now(),
             ended: Ended::default(),

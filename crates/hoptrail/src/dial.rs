@@ -118,7 +118,7 @@ mod tests {
         for timeout in [None, Some(Duration::from_secs(5))] {
             let error = connect(&socket, gone, timeout).unwrap_err();
             assert_eq!(error.operation(), Operation::Connect(gone));
-            assert_eq!(error.kind(), crate::ErrorKind::Refused);
+            assert_eq!(error.kind(), crate::ErrorKind::Refused, "{timeout:?}: {error}");
         }
     }
 

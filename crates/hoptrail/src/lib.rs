@@ -1,4 +1,4 @@
-//! Redirect records for Linux proxies: what a cooperating proxy needs to take part in a trail.
+//! Redirect records for proxies: what a cooperating proxy needs to take part in a trail.
 //!
 //! A provider's proxy accepts a connection that Hoptrail redirected, reads its [`Records`] and its
 //! [`Context`], and dials the destination from a socket on which it has set the same records. So the
@@ -11,7 +11,17 @@
 //! With the feature `tokio` the module `hoptrail::tokio` has the same for asynchronous proxies. A loop
 //! of its own can be built on [`Listener::try_accept`] and [`Redirect::start_dial`], which never wait.
 //!
-//! Everything rests on socket options that any language can use: docs/abi.md.
+//! # Failures
+//!
+//! A destination that cannot be reached must look like that to the application: it sees a reset at once,
+//! not an empty answer. [`Connection::dial`] does so by itself; with [`Redirect::dial`] call
+//! [`Connection::refuse`]. [`relay()`] passes a reset of one side on to the other, and so does tokio's,
+//! also when its task is cancelled. [`Error::kind`] is for decisions, and its text says what to do.
+//!
+//! # Systems
+//!
+//! On Linux everything rests on socket options that any language can use: docs/abi.md. On Windows the
+//! same API rests on the ioctls of the Filtering Platform; docs/windows.md says what differs there.
 
 mod context;
 mod dial;

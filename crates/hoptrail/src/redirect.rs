@@ -59,10 +59,21 @@ impl Redirect {
         Self::new(records, context, destination).map(Some)
     }
 
+    /// Of records that were read by other means, perhaps by another process, and the destination that the
+    /// connection wanted.
+    #[must_use]
+    pub fn with_destination(records: Records, to: SocketAddr) -> Self {
+        Self::dialling(records, Told::Nothing, to)
+    }
+
     pub(crate) fn new(records: Records, context: Told, to: Option<SocketAddr>) -> Result<Self> {
         let to = to.ok_or_else(|| Error::unknown_version(Operation::ReadDestination))?;
+        Ok(Self::dialling(records, context, to))
+    }
+
+    fn dialling(records: Records, context: Told, to: SocketAddr) -> Self {
         let device = records.device();
-        Ok(Self { records, context, destination: dialled(to, device), device })
+        Self { records, context, destination: dialled(to, device), device }
     }
 
     /// The records, to carry on unchanged.
@@ -206,7 +217,7 @@ mod tests {
 
     fn redirect(hops: u8, destination: &str) -> Redirect {
         let records = Records::from_bytes(crate::trail::sample(hops).as_bytes());
-        Redirect::new(records, Told::Nothing, destination.parse().ok()).unwrap()
+        Redirect::with_destination(records, destination.parse().unwrap())
     }
 
     #[test]

@@ -1,32 +1,25 @@
 //! The library as proxies use it, on the real kernel: each proxy is a process of its own.
-#![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![cfg_attr(target_os = "linux", expect(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+#[cfg(target_os = "linux")]
 #[path = "kernel_proxies/asynchronous.rs"]
 mod asynchronous;
+#[cfg(target_os = "linux")]
 #[path = "kernel_proxies/event_loop.rs"]
 mod event_loop;
+#[cfg(target_os = "linux")]
 #[path = "kernel_proxies/examples.rs"]
 mod examples;
+#[cfg(target_os = "linux")]
+#[path = "kernel_proxies/ready.rs"]
+mod ready;
+#[cfg(target_os = "linux")]
 #[path = "kernel_proxies/web.rs"]
 mod web;
 
-use hoptrail_core::{Endpoint, Protocol};
-use hoptrail_engine::host::listen::{HERE, Listeners};
-use hoptrail_testkit::lab::{Lab, eventually};
-use hoptrail_testkit::tests;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::ExitCode;
-
-/// Waits until something listens there, without connecting to it.
-fn listens(lab: &Lab, at: SocketAddr) {
-    let read = || lab.inside(|| Listeners::read(Path::new(HERE)).unwrap());
-    eventually("a proxy listens", || read().has(Protocol::Tcp, Endpoint::from(at)));
-}
-
-fn main() -> ExitCode {
-    hoptrail_testkit::lab::run(tests! {
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    hoptrail_testkit::lab::run(hoptrail_testkit::tests! {
         asynchronous: [
             two_vendors_one_on_tokio,
             a_destination_that_refuses_is_a_reset,
@@ -50,3 +43,7 @@ fn main() -> ExitCode {
         ],
     })
 }
+
+/// There is no kernel side elsewhere.
+#[cfg(not(target_os = "linux"))]
+fn main() {}

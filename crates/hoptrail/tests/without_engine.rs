@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hoptrail::{Error, ErrorKind, Listener, Records, UdpProxySocket};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use std::os::fd::AsFd as AsSock;
@@ -73,6 +73,14 @@ fn a_direct_connection_has_no_original_destination() {
     }
 }
 
+fn sees_reset(client: &mut TcpStream) {
+    match client.read(&mut [0; 1]) {
+        // Wine takes the error for itself; after an orderly end one could still write.
+        Ok(0) if cfg!(windows) => assert!(client.write(b"x").is_err()),
+        other => assert_eq!(other.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset),
+    }
+}
+
 /// It resets what it cannot explain, says why, and goes on.
 #[test]
 fn a_listener_refuses_what_it_cannot_explain() {
@@ -81,8 +89,7 @@ fn a_listener_refuses_what_it_cannot_explain() {
     for _ in 0..3 {
         let mut client = TcpStream::connect(address).unwrap();
         no_engine(listener.accept());
-        let error = client.read(&mut [0; 1]).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        sees_reset(&mut client);
     }
     listener.as_std().set_nonblocking(true).unwrap();
     assert!(listener.try_accept().unwrap().is_none());
@@ -94,7 +101,7 @@ fn a_listener_refuses_what_it_cannot_explain() {
         }
     };
     no_engine(accepted);
-    assert!(client.read(&mut [0; 1]).is_err());
+    sees_reset(&mut client);
 }
 
 #[test]
@@ -103,8 +110,7 @@ fn tokios_listener_too() {
     let listener = runtime.block_on(hoptrail::tokio::Listener::bind("127.0.0.1:0")).unwrap();
     let mut client = TcpStream::connect(listener.as_tokio().local_addr().unwrap()).unwrap();
     no_engine(runtime.block_on(listener.accept()));
-    let error = client.read(&mut [0; 1]).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    sees_reset(&mut client);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod redirects;
 mod relay;
 mod relayed;
 mod traffic;
+mod winsock;
 
 use crate::Result;
 use crate::args::Args;
@@ -20,7 +21,7 @@ const CONNECTS: u32 = 400;
 
 type Measuring = fn(&mut Lab, Pace, &mut Report) -> Result<()>;
 
-const MEASURING: [(&str, Measuring); 13] = [
+const MEASURING: [(&str, Measuring); 14] = [
     ("p1", connects::measure),
     ("p2", filters::measure),
     ("p3", redirects::measure),
@@ -34,6 +35,7 @@ const MEASURING: [(&str, Measuring); 13] = [
     ("p10", relayed::idle),
     ("p10b", relayed::http),
     ("p10c", relayed::promises),
+    ("winsock", winsock::measure),
 ];
 
 pub(crate) fn all(lab: &mut Lab, args: &Args, report: &mut Report) -> Result<()> {

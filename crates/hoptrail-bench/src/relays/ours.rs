@@ -4,12 +4,14 @@ use super::{Inspect, Leg, Program};
 
 /// To a fixed destination, as the others have it.
 pub(super) fn forward(leg: &Leg, threads: u8, inspect: Inspect) -> Result<Program, String> {
-    let inspect = match inspect {
-        Inspect::First => "first",
-        Inspect::All => "all",
+    let inspect: &[&str] = match inspect {
+        Inspect::First => &[],
+        // It is searched for in every byte, and never there.
+        Inspect::All => &["--inspect", "all", "--watch", "a canary token"],
     };
     let (threads, to) = (threads.to_string(), leg.forward.to_string());
-    relay(leg, &["--forward", &to, "--threads", &threads, "--inspect", inspect])
+    let forward = ["--protocol", "tcp", "--forward", &to, "--threads", &threads];
+    relay(leg, &[&forward, inspect].concat())
 }
 
 /// To where the engine says the application wanted.

@@ -11,6 +11,7 @@ mod requests;
 mod serve;
 mod socks;
 mod traffic;
+mod winsock;
 
 use crate::wire::{Answer, Ask, Service};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -80,6 +81,9 @@ fn perform(holdings: &mut Holdings, ask: Ask) -> io::Result<Answer> {
         }
         Ask::Relay { at, dial, count } => {
             Answer::Relayed(relay::run(holdings.at(Service::Wait, at)?.waiting()?, dial, count)?)
+        }
+        Ask::Calls { at, call, count } => {
+            Answer::Times(winsock::run(holdings.at(Service::Wait, at)?.waiting()?, call, count)?)
         }
         Ask::Stream { to, spells, millis } => Answer::Rates(traffic::stream(to, spells, millis)?),
         Ask::PingPong { to, count } => Answer::Times(traffic::ping_pong(to, count)?),

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 pub(crate) struct RelayArgs {
     /// `--config`.
     pub(crate) config: Option<PathBuf>,
+    /// `--check`.
+    pub(crate) check: bool,
     /// Settings and their values, which count instead of the file's.
     pub(crate) given: Vec<(&'static Field, Vec<String>)>,
 }
@@ -24,7 +26,7 @@ standard output when it ends. With --forward it is a plain forwarder and needs n
 SIGTERM and SIGINT stop it: nothing more is accepted, open connections may finish for the --drain time and are then \
 reset; a second signal resets them at once. SIGHUP reads the rules of --config again; wrong ones change nothing.
 
-The exit status is 0 after a stop, 1 when it could not start or failed, 2 when an option is wrong.";
+The exit status is 0 after a stop, 1 when it could not start or has failed, 2 when an option is wrong.";
 
 impl clap::Args for RelayArgs {
     fn augment_args(command: Command) -> Command {
@@ -34,7 +36,11 @@ impl clap::Args for RelayArgs {
             .value_hint(ValueHint::FilePath)
             .value_parser(clap::value_parser!(PathBuf))
             .help("Settings and rules, as in docs/relay.md; options count instead of its settings");
-        let command = command.about(ABOUT).long_about(LONG_ABOUT).arg(config);
+        let check = Arg::new("check")
+            .long("check")
+            .action(ArgAction::SetTrue)
+            .help("Only say whether settings and rules are right, and end with status 0 or 1");
+        let command = command.about(ABOUT).long_about(LONG_ABOUT).args([config, check]);
         command.args(FIELDS.iter().map(option))
     }
 
@@ -45,7 +51,8 @@ impl clap::Args for RelayArgs {
 
 impl FromArgMatches for RelayArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut args = Self { config: matches.get_one("config").cloned(), given: Vec::new() };
+        let config = matches.get_one("config").cloned();
+        let mut args = Self { config, check: matches.get_flag("check"), given: Vec::new() };
         for field in FIELDS {
             if let Some(values) = matches.get_many::<String>(field.name) {
                 args.given.push((field, values.cloned().collect()));
@@ -73,6 +80,10 @@ fn option(field: &'static Field) -> Arg {
     let words = field.words();
     if !words.is_empty() {
         return arg.value_parser(PossibleValuesParser::new(words));
+    }
+    // Clap repeats a value that is wrong; this one is checked with the others later.
+    if field.is_secret() {
+        return arg;
     }
     // Checked one by one, for a message that names the value; together when all are known.
     arg.value_parser(move |text: &str| {

@@ -63,6 +63,7 @@ fn taps(config: &Config) -> Result<Option<Arc<dyn Taps>>, Failure> {
     Ok(Some(Arc::new(watch.map_err(|error| Failure::new(error.to_string()))?)))
 }
 
+/// A name in it is looked up once, here.
 fn upstream(config: &Config) -> Result<Upstream, Failure> {
     let Some(url) = &config.upstream else { return Ok(Upstream::Direct) };
     Upstream::of(url).map_err(|error| Failure::new(format!("\"upstream\": {error}")))

@@ -58,9 +58,7 @@ impl Settings {
     /// One line on what the relay does.
     pub(super) fn summary(&self, relay: &Relay, metrics: Option<SocketAddr>) -> String {
         let all: Vec<String> = relay.addresses().iter().map(SocketAddr::to_string).collect();
-        let threads = relay.counters().len();
-        let s = if threads == 1 { "" } else { "s" };
-        let mut text = format!("relay listens at {}, {threads} thread{s}", all.join(", "));
+        let mut text = format!("relay listens at {}, {}", all.join(", "), self.transports());
         if let Some(to) = self.config.forward {
             text += &format!(", forwards to {to}");
         }
@@ -68,6 +66,18 @@ impl Settings {
             text += &format!(", metrics at http://{at}/metrics");
         }
         text
+    }
+}
+
+impl Settings {
+    fn transports(&self) -> String {
+        let threads = self.config.workers();
+        let s = if threads.get() == 1 { "" } else { "s" };
+        match (self.config.transports.tcp, self.config.transports.udp) {
+            (true, true) => format!("TCP on {threads} thread{s} and UDP"),
+            (true, false) => format!("TCP on {threads} thread{s}"),
+            (false, _) => "UDP".to_owned(),
+        }
     }
 }
 

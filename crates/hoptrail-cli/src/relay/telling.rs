@@ -4,13 +4,13 @@ use super::settings::Reloaded;
 use crate::failure::Failure;
 use crate::output;
 use hoptrail_engine::host::users;
-use hoptrail_relay::Ended;
 use hoptrail_relay::config::{Config, Live as WantsLive, LogFormat};
 use hoptrail_relay::counters::Counters;
 use hoptrail_relay::observe::Observation;
 use hoptrail_relay::observe::live::{Live, Screen, TerminalSink};
 use hoptrail_relay::observe::log::{Log, Users, text_line};
 use hoptrail_relay::observe::metrics::{Metrics, Server};
+use hoptrail_relay::{Ended, Relay};
 use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
@@ -65,11 +65,15 @@ impl Telling {
     pub(super) fn follow(
         &mut self,
         config: &Config,
-        counters: &[Arc<Counters>],
+        relay: &Relay,
         metrics: Option<TcpListener>,
     ) -> Result<(), Failure> {
+        let counters = relay.counters();
         if let Some(listener) = metrics {
-            let metrics = Metrics::new(self.observation(), counters);
+            let mut metrics = Metrics::new(self.observation(), counters);
+            if let Some(counts) = relay.udp_counts() {
+                metrics = metrics.with_udp(Arc::clone(counts));
+            }
             let server = Server::start(listener, metrics)
                 .map_err(|error| Failure::os("cannot start the metrics server", error))?;
             self.server = Some(server);

@@ -116,8 +116,13 @@ pub(crate) fn exchange(stream: &mut TcpStream, bytes: &[u8]) {
 
 /// What an HTTP server answers.
 pub(crate) fn get(at: &str, path: &str) -> String {
+    get_of(at, format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+}
+
+/// What comes back for these bytes, up to the end.
+pub(crate) fn get_of(at: &str, request: &[u8]) -> String {
     let mut stream = connect(at.parse().unwrap());
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.write_all(request).unwrap();
     let mut all = String::new();
     stream.read_to_string(&mut all).unwrap();
     all

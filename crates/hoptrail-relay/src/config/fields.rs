@@ -2,7 +2,8 @@
 //! suggestions for unknown keys and docs/relay.md all come from this table.
 
 use super::values::{self, Parsed, choice, one_or};
-use super::{Config, Inspect, Live, LogFormat, ProxyProtocol, Transports};
+use super::{Config, Inspect, Live, LogFormat, ProxyProtocol, Spinning, Transports};
+use crate::upstream::Url;
 use crate::watch::OnMatch;
 
 /// One setting.
@@ -67,6 +68,12 @@ impl Field {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         FIELDS.iter().find(|field| field.name == name)
+    }
+
+    /// Whether its value may hold a password, so that no message repeats it.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.name == "upstream"
     }
 
     /// The words that it takes, if it takes nothing else.
@@ -136,6 +143,18 @@ pub const FIELDS: &[Field] = &[
         }),
     },
     Field {
+        name: "spin",
+        group: Group::Listening,
+        value: "WHEN",
+        takes: "`\"auto\"` or `\"never\"`",
+        default: "auto",
+        doc: "`auto`: where the last waits were short, a worker looks for more for up to 50 µs before it sleeps, other threads of the CPU first. Messages back and forth are then passed on without the cost of waking it, at the price of CPU time while they flow. A worker whose events come seldom does not.",
+        set: Set::One(|c, text| {
+            let both = [("auto", Spinning::Auto), ("never", Spinning::Never)];
+            choice(text, &both).map(|spin| c.spin = spin)
+        }),
+    },
+    Field {
         name: "max-connections",
         group: Group::Listening,
         value: "N",
@@ -161,7 +180,7 @@ pub const FIELDS: &[Field] = &[
         value: "WHAT",
         takes: "`\"first\"`, `\"all\"` or `\"none\"`",
         default: "first",
-        doc: "How much of each connection is looked at. `first`: the first bytes, for protocol and name; data then pass by the cheapest way. `all`: every byte is searched for the patterns of `watch`. `none`: nothing, and rules cannot name protocols or hosts.",
+        doc: "How much of each connection is looked at. `first`: the first bytes, for protocol and name; data then pass by the cheapest way. `all`: every byte is searched for the patterns of `watch`. `none`: nothing, except where a rule has to know protocol or name.",
         set: Set::One(|c, text| {
             let all = [("first", Inspect::First), ("all", Inspect::All), ("none", Inspect::None)];
             choice(text, &all).map(|inspect| c.inspect = inspect)
@@ -204,11 +223,13 @@ pub const FIELDS: &[Field] = &[
         name: "upstream",
         group: Group::Upstream,
         value: "URL",
-        takes: "`\"direct\"`, or a URL such as `socks5://USER:PASSWORD@HOST:PORT` or `http://HOST:PORT`",
+        takes: "`\"direct\"`, or a URL: `socks5://`, `socks5h://` or `http://`, then `HOST:PORT`, or `USER:PASSWORD@HOST:PORT`",
         default: "direct",
-        doc: "Another proxy through which all destinations are reached. A password on the command line can be seen by every user of the machine: write it into the file.",
+        doc: "Another proxy through which all destinations are reached. With `socks5h` it is asked for names, where one was found, instead of addresses. A name of the proxy itself is looked up once, at the start. A password on the command line can be seen by every user of the machine: write it into the file.",
         set: Set::One(|c, text| {
-            one_or("direct", text, |text| Ok(text.to_owned())).map(|url| c.upstream = url)
+            Url::parse(text).map_err(|wrong| wrong.to_string())?;
+            c.upstream = (text != "direct").then(|| text.to_owned());
+            Ok(())
         }),
     },
     Field {

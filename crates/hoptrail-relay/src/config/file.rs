@@ -108,7 +108,11 @@ impl Reading<'_> {
         let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
         match field.read(&mut file.config, &borrowed) {
             Ok(()) => file.settings.push((field.name, texts)),
-            Err(wrong) => self.problem(value.span(), format!("\"{key}\": {wrong}")),
+            Err(wrong) => {
+                let problem = self.source.problem(&value.span(), format!("\"{key}\": {wrong}"));
+                let secret = field.is_secret();
+                self.problems.push(if secret { problem.without_excerpt() } else { problem });
+            }
         }
     }
 
@@ -226,6 +230,18 @@ mod tests {
         assert!(wrong("[provider.acme]\nrank = 1\n").contains("docs/configuration.md"));
         let many = "[".repeat(10_000);
         assert!(parse(&format!("listen = {many}")).is_err());
+    }
+
+    #[test]
+    fn a_wrong_upstream_is_told_without_its_password() {
+        let said = wrong("upstream = \"socks5://me:geheim@host\"\n");
+        assert!(
+            said.starts_with("t.toml:1:12: \"upstream\": ") && !said.contains("geheim"),
+            "{said}"
+        );
+        let config = parse("upstream = \"socks5://me:geheim@host:1\"\n").unwrap().config();
+        assert!(config.upstream.is_some());
+        assert!(parse("upstream = \"direct\"\n").unwrap().config().upstream.is_none());
     }
 
     #[test]

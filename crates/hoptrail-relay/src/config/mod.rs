@@ -39,6 +39,8 @@ pub struct Config {
     pub watch: Vec<Vec<u8>>,
     /// What happens when they are seen.
     pub on_match: OnMatch,
+    /// Whether a worker may look for events for a moment before it sleeps.
+    pub spin: Spinning,
     /// How long a client's first bytes are waited for when a rule needs the name in them.
     pub patience: Duration,
     /// Another proxy through which destinations are reached, as a URL.
@@ -81,7 +83,7 @@ pub enum Inspect {
     First,
     /// Every byte, for the patterns of [`watch`](Config::watch).
     All,
-    /// Nothing: rules that name protocols or hosts cannot be used.
+    /// Nothing, except where a rule has to know protocol or name.
     None,
 }
 
@@ -103,6 +105,15 @@ pub enum LogFormat {
     Json,
     /// Nothing.
     None,
+}
+
+/// Whether a worker may look for events for a moment before it sleeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spinning {
+    /// Where the last waits were short.
+    Auto,
+    /// Never.
+    Never,
 }
 
 /// Whether there is a live line.

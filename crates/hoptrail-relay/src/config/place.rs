@@ -68,6 +68,13 @@ impl Problem {
         Self { at: None, message: message.into() }
     }
 
+    /// The same without the line at its place, which must not be shown.
+    #[must_use]
+    pub fn without_excerpt(mut self) -> Self {
+        self.at.iter_mut().for_each(|at| at.excerpt.clear());
+        self
+    }
+
     /// Line and column, from 1, by which problems are put in order.
     pub(super) fn order(&self) -> Option<(usize, usize)> {
         self.at.as_ref().map(|at| (at.line, at.column))
@@ -78,6 +85,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(at) = &self.at else { return f.write_str(&self.message) };
         write!(f, "{}:{}:{}: {}", at.file.display(), at.line, at.column, self.message)?;
+        if at.excerpt.is_empty() {
+            return Ok(());
+        }
         // Tabs are kept so that the marks stand below what they mean.
         let before = at.excerpt.chars().take(at.column - 1);
         let indent: String = before.map(|c| if c == '\t' { c } else { ' ' }).collect();

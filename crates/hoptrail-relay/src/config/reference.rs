@@ -1,6 +1,6 @@
 //! docs/relay.md: its tables are written from the tables in the code and checked by tests.
 
-use super::{Config, FIELDS, Field, Group};
+use super::{Config, FIELDS, Field, File, Group, Source};
 use std::fmt::Write;
 
 /// Replaces the text between the marks of `name` in docs/relay.md by `content` when `HOPTRAIL_BLESS` is set; else
@@ -73,4 +73,18 @@ fn the_table_names_the_defaults_that_hold() {
         values += 1;
     }
     assert_eq!(values, FIELDS.len() - 4);
+}
+
+#[test]
+fn files_in_the_reference_are_right() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/relay.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let mut count = 0;
+    for block in document.split("```toml\n").skip(1) {
+        let text = block.split("```").next().unwrap().to_owned();
+        let file = File::parse(Source::new("relay.md".as_ref(), text)).unwrap();
+        file.config().check().unwrap();
+        count += 1;
+    }
+    assert!(count > 0, "docs/relay.md shows no file");
 }

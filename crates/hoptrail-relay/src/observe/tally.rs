@@ -19,7 +19,7 @@ pub(super) const BUCKETS: [Duration; 8] = [
     Duration::from_secs(3600),
 ];
 
-/// Counts since the start; the words of [`super::words`] are their indices.
+/// Counts since the start, by the places of their words in `words.rs`.
 #[derive(Debug)]
 pub struct Tally {
     pub(super) ends: [[AtomicU64; words::ENDS.len()]; 2],

@@ -34,14 +34,20 @@ impl Backlog {
         self.queues.contains_key(&id)
     }
 
-    /// Queues a datagram, if its flow has not more than its share: what is left when each queue and
-    /// one more take the same.
-    pub(super) fn push(&mut self, id: Id, datagram: &[u8]) -> bool {
+    /// Queues a datagram. Gives how many are lost: none, or this one, or when all is full others of the
+    /// flow that has most.
+    pub(super) fn push(&mut self, id: Id, datagram: &[u8]) -> usize {
         let size = datagram.len() + OVERHEAD;
-        let share = MOST_BYTES / (self.queues.len() + 1);
-        let held = self.queues.get(&id).map_or(0, |queue| queue.bytes);
-        if held + size > share || self.bytes + size > MOST_BYTES {
-            return false;
+        let held = self.queues.get(&id).map_or(0, |queue| queue.bytes) + size;
+        if held > MOST_BYTES / 2 {
+            return 1;
+        }
+        let mut lost = 0;
+        while self.bytes + size > MOST_BYTES {
+            if !self.shorten_longest(held) {
+                return lost + 1;
+            }
+            lost += 1;
         }
         let queue = self.queues.entry(id).or_insert_with(|| {
             self.turns.push_back(id);
@@ -50,6 +56,18 @@ impl Backlog {
         queue.datagrams.push_back(datagram.into());
         queue.bytes += size;
         self.bytes += size;
+        lost
+    }
+
+    /// Takes the newest datagram of the longest queue, if that is longer than `held` bytes.
+    fn shorten_longest(&mut self, held: usize) -> bool {
+        let longest = self.queues.values_mut().max_by_key(|queue| queue.bytes);
+        let Some(queue) = longest.filter(|queue| queue.bytes > held) else {
+            return false;
+        };
+        let size = queue.datagrams.pop_back().map_or(0, |datagram| datagram.len() + OVERHEAD);
+        queue.bytes -= size;
+        self.bytes -= size;
         true
     }
 
@@ -97,24 +115,27 @@ mod tests {
     fn a_flood_fills_its_own_queue_alone() {
         let mut backlog = Backlog::default();
         let mut taken = 0;
-        while backlog.push(id(0), &[0; 1000]) {
+        while backlog.push(id(0), &[0; 1000]) == 0 {
             taken += 1;
         }
         assert!(taken > 1000, "a burst fits: {taken}");
         for slot in 1..100 {
-            assert!((0..50).all(|_| backlog.push(id(slot), &[0; 1000])), "flow {slot}");
-            assert!(!backlog.push(id(0), &[0; 1000]), "the flood gains nothing");
+            let lost: usize = (0..50).map(|_| backlog.push(id(slot), &[0; 1000])).sum();
+            let own = backlog.queues[&id(slot)].datagrams.len();
+            assert_eq!(own, 50, "flow {slot}: what is lost ({lost}) is the flood's");
         }
+        assert!(backlog.queues[&id(0)].datagrams.len() < taken);
+        assert!(backlog.bytes <= MOST_BYTES);
     }
 
     #[test]
     fn turns_go_round_and_keep_each_flow_in_order() {
         let mut backlog = Backlog::default();
         for n in 0..10u8 {
-            assert!(backlog.push(id(0), &[n]));
+            assert_eq!(backlog.push(id(0), &[n]), 0);
         }
         for n in 0..3u8 {
-            assert!(backlog.push(id(1), &[n]));
+            assert_eq!(backlog.push(id(1), &[n]), 0);
         }
         let mut order = vec![];
         while let Some((id, datagrams)) = backlog.turn(4) {
@@ -129,13 +150,11 @@ mod tests {
     #[test]
     fn memory_is_bounded_for_any_number_of_flows_and_given_back() {
         let mut backlog = Backlog::default();
-        for slot in 0..20_000 {
-            for _ in 0..3 {
-                backlog.push(id(slot), &[0; 300]);
-            }
-        }
-        assert!(backlog.bytes <= MOST_BYTES);
-        let waiting: usize = (0..20_000).map(|slot| backlog.forget(id(slot))).sum();
-        assert!(waiting > 0 && backlog.is_empty() && backlog.bytes == 0 && backlog.round() == 0);
+        let push = |backlog: &mut Backlog, slot| backlog.push(id(slot), &[0; 3000]);
+        let lost: usize = (0..8000).map(|n| push(&mut backlog, n % 4000)).sum();
+        assert!(lost > 0 && backlog.bytes <= MOST_BYTES);
+        let waiting: usize = (0..4000).map(|slot| backlog.forget(id(slot))).sum();
+        assert_eq!(waiting + lost, 8000);
+        assert!(backlog.is_empty() && backlog.bytes == 0 && backlog.round() == 0);
     }
 }

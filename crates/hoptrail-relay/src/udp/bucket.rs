@@ -8,34 +8,35 @@ const SECOND: u128 = 1_000_000_000;
 /// What may come at once however low the rate is: one datagram of any length.
 const LEAST_BURST: u64 = 64 << 10;
 
-/// Bytes that may pass now.
+/// Exact: its level is in bytes times nanoseconds, and nothing is rounded away.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
     rate: u64,
-    level: u64,
+    level: u128,
     filled_ns: u64,
 }
 
 impl Bucket {
     /// Full: a second's bytes, or one datagram's.
     pub(super) fn new(rate: Rate, now_ns: u64) -> Self {
-        let rate = rate.0.get();
-        Self { rate, level: rate.max(LEAST_BURST), filled_ns: now_ns }
+        let mut bucket = Self { rate: rate.0.get(), level: 0, filled_ns: now_ns };
+        bucket.level = bucket.full();
+        bucket
     }
 
     /// Whether so many bytes may pass; if so, they are taken.
     pub(super) fn take(&mut self, bytes: usize, now_ns: u64) -> bool {
-        let since = u128::from(now_ns.saturating_sub(self.filled_ns));
-        let more = u64::try_from(u128::from(self.rate) * since / SECOND).unwrap_or(u64::MAX);
-        // What is less than a byte must not get lost with each datagram.
-        if more > 0 {
-            self.level = self.level.saturating_add(more).min(self.rate.max(LEAST_BURST));
-            self.filled_ns = now_ns;
-        }
-        let bytes = bytes as u64;
+        let since = now_ns.saturating_sub(self.filled_ns);
+        self.filled_ns += since;
+        self.level = (self.level + u128::from(since) * u128::from(self.rate)).min(self.full());
+        let bytes = bytes as u128 * SECOND;
         let passes = bytes <= self.level;
         self.level -= if passes { bytes } else { 0 };
         passes
+    }
+
+    fn full(&self) -> u128 {
+        u128::from(self.rate.max(LEAST_BURST)) * SECOND
     }
 }
 
@@ -58,7 +59,7 @@ mod tests {
             let bytes = passed(rate, length, step);
             let most = rate * 10 + rate.max(LEAST_BURST);
             assert!(bytes <= most, "{rate} {length}: {bytes} > {most}");
-            assert!(bytes + 2 * length as u64 + rate / 100 >= most, "{rate} {length}: {bytes}");
+            assert!(bytes + 2 * length as u64 >= most, "{rate} {length}: {bytes}");
         }
     }
 

@@ -6,7 +6,7 @@ use super::counts::Lost;
 use super::link::Link;
 use super::looking::Looking;
 use crate::ledger::Ledger;
-use crate::rules::{Decision, Question, Verdict};
+use crate::rules::{Decision, Verdict};
 use hoptrail::UdpRedirect;
 use std::net::SocketAddr;
 
@@ -58,15 +58,6 @@ impl Flow {
     ) -> Self {
         let stage = Stage::Over(Lost::Unreachable);
         Self { key, ledger, redirect, stage, asked_ns: now_ns, buckets: None, turn: 0, in_turn: 0 }
-    }
-
-    pub(super) fn question(&self) -> Question<'_> {
-        let Ledger { transport, destination, application, .. } = &self.ledger;
-        Question {
-            transport: *transport,
-            destination: *destination,
-            application: application.as_deref(),
-        }
     }
 
     /// What was decided holds from now on. True when it may go on.

@@ -12,7 +12,7 @@ use super::table::Id;
 use crate::counters::Counters;
 use crate::inspect::{self, Finding};
 use crate::ledger::{Cause, End, Step};
-use crate::rules::{Decision, Early};
+use crate::rules::{Decision, Early, Question};
 use crate::upstream::Upstream;
 use hoptrail::{Operation, UdpRedirect};
 use rustix::event::epoll::EventFlags;
@@ -58,14 +58,14 @@ impl Server<'_> {
             return self.counts.lose(Lost::Draining);
         }
         Counters::add(&self.counters.accepted, 1);
-        let Origin { ledger, owner, redirect } = match self.origin(key) {
-            Ok(origin) => origin,
-            Err((origin, end, why)) => return self.refuse(key, origin, end, why),
-        };
+        let (Origin { ledger, owner, redirect }, nowhere) = self.origin(key);
         let flow = Flow::new(key, ledger, redirect, self.now_ns);
+        if let Some((end, why)) = nowhere {
+            return self.refuse(flow, owner, end, why);
+        }
         self.observer.opened(&flow.ledger);
         Counters::add(&self.counters.open, 1);
-        let early = (self.config.rules)().early(&flow.question());
+        let early = (self.config.rules)().early(&Question::of(&flow.ledger));
         let id = self.place(owner, flow);
         match early {
             Early::Decided(decision) => {
@@ -83,26 +83,25 @@ impl Server<'_> {
     }
 
     /// Keeps a place for a flow whose origin cannot be told, so that it is told of once.
-    fn refuse(&mut self, key: Key, origin: Origin, end: End, why: Lost) {
-        let mut flow = Flow::new(key, origin.ledger, None, self.now_ns);
+    fn refuse(&mut self, mut flow: Flow, owner: Owner, end: End, why: Lost) {
         self.observer.ended(&flow.ledger, end);
         flow.stage = Stage::Over(why);
-        self.place(origin.owner, flow);
+        self.place(owner, flow);
         self.counts.lose(why);
     }
 
-    /// Where the flow comes from, or why that cannot be said.
-    fn origin(&self, (number, peer): Key) -> Result<Origin, (Origin, End, Lost)> {
+    /// Where the flow comes from, and if there is nowhere to go, why.
+    fn origin(&self, (number, peer): Key) -> (Origin, Option<(End, Lost)>) {
         let listener = &self.listeners[usize::from(number)];
         let plain = |to| Origin::plain(peer, to, self.now_ns);
         let nowhere = || plain(SocketAddr::from(([0; 4], 0)));
         match (listener.redirect_of(peer), self.config.forward) {
-            (Ok(Some(redirect)), _) => Ok(Origin::of(redirect, self.now_ns)),
-            (_, Some(to)) => Ok(plain(to)),
-            (Ok(None), None) => Err((nowhere(), End::Direct, Lost::Direct)),
+            (Ok(Some(redirect)), _) => (Origin::of(redirect, self.now_ns), None),
+            (_, Some(to)) => (plain(to), None),
+            (Ok(None), None) => (nowhere(), Some((End::Direct, Lost::Direct))),
             (Err(error), None) => {
                 let cause = Cause { step: Step::Query, errno: error.errno().unwrap_or_default() };
-                Err((nowhere(), End::Failed(cause), Lost::Unreachable))
+                (nowhere(), Some((End::Failed(cause), Lost::Unreachable)))
             }
         }
     }
@@ -139,7 +138,7 @@ impl Server<'_> {
         };
         let waiting = std::mem::take(looking).into_waiting();
         flow.stage = Stage::Over(Lost::Unreachable);
-        let decision = (self.config.rules)().decide(&flow.question(), &finding);
+        let decision = (self.config.rules)().decide(&Question::of(&flow.ledger), &finding);
         self.found(id, finding);
         self.decided(id, decision);
         for datagram in waiting {

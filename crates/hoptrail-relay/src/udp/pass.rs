@@ -16,12 +16,12 @@ pub(super) const SHARE: usize = 32;
 
 impl Server<'_> {
     /// Empties a listener's queue, as far as a turn goes.
-    pub(super) fn from_clients(&mut self, number: u8) -> Result<(), UdpError> {
+    pub(super) fn hear_clients(&mut self, number: u8) -> Result<(), UdpError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut result = Ok(());
         for _ in 0..READS {
             match self.receive(number, &mut buffer) {
-                Ok(Some((length, peer))) => self.from_client((number, peer), &buffer[..length]),
+                Ok(Some((length, peer))) => self.hear_client((number, peer), &buffer[..length]),
                 Ok(None) => break,
                 Err(error) => {
                     result = Err(error);
@@ -50,7 +50,7 @@ impl Server<'_> {
         }
     }
 
-    fn from_client(&mut self, key: Key, datagram: &[u8]) {
+    fn hear_client(&mut self, key: Key, datagram: &[u8]) {
         match self.table.find(&key).and_then(|id| self.still(id)) {
             Some(id) => {
                 self.table.touch(id, self.now_ns);
@@ -77,8 +77,9 @@ impl Server<'_> {
             Stage::Open(_) => {
                 if flow.count_in(turn) <= SHARE && !self.backlog.holds(id) {
                     self.pass(id, datagram);
-                } else if !self.backlog.push(id, datagram) {
-                    self.counts.lose(Lost::Flood);
+                } else {
+                    let lost = self.backlog.push(id, datagram);
+                    (0..lost).for_each(|_| self.counts.lose(Lost::Flood));
                 }
             }
         }

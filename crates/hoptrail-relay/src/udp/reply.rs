@@ -16,7 +16,7 @@ use std::io::Read;
 
 impl Server<'_> {
     /// Passes answers back, as many as a flow may in a turn.
-    pub(super) fn from_upstream(&mut self, id: Id) {
+    pub(super) fn hear_upstream(&mut self, id: Id) {
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..SHARE {
             let Some(flow) = self.table.get(id) else { break };

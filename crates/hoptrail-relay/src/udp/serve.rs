@@ -141,9 +141,9 @@ impl Server<'_> {
             self.turn += 1;
             for token in events {
                 match token {
-                    Token::Listener(number) => self.from_clients(number)?,
+                    Token::Listener(number) => self.hear_clients(number)?,
                     Token::Drain => self.draining = true,
-                    Token::Upstream(id) => self.from_upstream(id),
+                    Token::Upstream(id) => self.hear_upstream(id),
                     Token::Control(id) => self.control(id),
                 }
             }

@@ -6,6 +6,8 @@ mod handshake;
 pub mod prelude;
 mod socks5;
 pub mod socks5_udp;
+#[cfg(test)]
+mod tests;
 mod url;
 
 pub use error::HandshakeError;

@@ -75,6 +75,10 @@ impl Tap for Watch {
         self.0 += bytes.len() as u64;
         Ruling::Pass
     }
+
+    fn seen(&self) -> Option<u16> {
+        None
+    }
 }
 
 /// A connection, with small buffers or the usual ones.

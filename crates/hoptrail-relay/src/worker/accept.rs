@@ -3,7 +3,7 @@
 use super::{Accepting, LISTENERS, REST, SWEEP, Worker, token};
 use crate::config::Inspect;
 use crate::counters::Counters;
-use crate::ledger::{Cause, End, Ledger, Step};
+use crate::ledger::{Cause, End, Step};
 use crate::origin::Origin;
 use crate::rules::{Decision, Early, Question, Verdict};
 use crate::session::{Curiosity, Session, Side};

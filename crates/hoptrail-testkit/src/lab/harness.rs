@@ -3,7 +3,7 @@
 
 use super::{stage, sweep};
 use hoptrail_engine::host::doctor;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 use std::process::ExitCode;
 
 /// A test: its name and its body.
@@ -17,28 +17,47 @@ macro_rules! tests {
     };
 }
 
+/// A test that is made when the binary runs.
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// Whether it needs root and the kernel's side.
+    pub kernel: bool,
+    /// Its body.
+    pub body: Box<dyn FnOnce() -> Result<(), Failed> + Send>,
+}
+
 /// Runs the tests of a binary, or plays an actor's part. Give its result from `main`.
 #[must_use]
 pub fn run(tests: &[Test]) -> ExitCode {
     if stage::play() {
         return ExitCode::SUCCESS;
     }
-    let required = std::env::var_os("HOPTRAIL_REQUIRE_KERNEL").is_some_and(|v| v == "1");
+    run_cases(tests.iter().map(case).collect())
+}
+
+/// As [`run`], of tests without actors. Those that need no kernel run everywhere.
+#[must_use]
+pub fn run_cases(cases: Vec<Case>) -> ExitCode {
+    let required = required();
     let obstacle = obstacle();
-    let trials = match &obstacle {
-        Some(reason) if required => vec![Trial::test("the-kernel-can-run-the-tests", {
+    let (kernel, elsewhere): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.kernel);
+    let mut trials: Vec<_> = elsewhere.into_iter().map(Case::trial).collect();
+    match &obstacle {
+        Some(reason) if required => trials.push(Trial::test("the-kernel-can-run-the-tests", {
             let reason = format!("HOPTRAIL_REQUIRE_KERNEL=1, but {reason}");
             move || Err(reason.into())
-        })],
+        })),
         Some(reason) => {
             let kind = format!("not here: {reason}");
-            tests.iter().map(|t| trial(t).with_kind(&*kind).with_ignored_flag(true)).collect()
+            let ignored = |case: Case| case.trial().with_kind(&*kind).with_ignored_flag(true);
+            trials.extend(kernel.into_iter().map(ignored));
         }
         None => {
             sweep();
-            tests.iter().map(trial).collect()
+            trials.extend(kernel.into_iter().map(Case::trial));
         }
-    };
+    }
     let mut arguments = Arguments::from_args();
     // Each test is several processes; more at once only makes their waiting longer.
     arguments.test_threads.get_or_insert(2);
@@ -50,11 +69,30 @@ pub fn run(tests: &[Test]) -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(&(name, body): &Test) -> Trial {
-    Trial::test(name, move || {
+impl Case {
+    fn trial(self) -> Trial {
+        Trial::test(self.name, self.body)
+    }
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Whether what cannot run here is a failure.
+#[must_use]
+pub fn required() -> bool {
+    std::env::var_os("HOPTRAIL_REQUIRE_KERNEL").is_some_and(|v| v == "1")
+}
+
+fn case(&(name, body): &Test) -> Case {
+    let body = Box::new(move || {
         body();
         Ok(())
-    })
+    });
+    Case { name: name.into(), kernel: true, body }
 }
 
 /// Why kernel tests cannot run here.

@@ -7,6 +7,7 @@
 
 pub mod actor;
 pub mod address;
+pub mod cc;
 pub mod harness;
 pub mod net;
 pub mod option;
@@ -18,7 +19,7 @@ pub mod stage;
 
 pub use actor::{Actor, Person, Task};
 pub use address::{PORT, V4, V4_OTHER, V6, at};
-pub use harness::{Test, run};
+pub use harness::{Case, Test, run};
 pub use net::Net;
 pub use option::Probe;
 pub use origin::Origin;

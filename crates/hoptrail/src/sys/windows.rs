@@ -42,7 +42,8 @@ pub(crate) fn records<T>(
     socket: BorrowedSock<'_>,
     use_it: impl Fn(&[u8]) -> T,
 ) -> io::Result<Option<T>> {
-    absent_is_none(ioctl::query(socket, SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS, use_it))
+    let answer = ioctl::query(socket, SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS, use_it);
+    absent_is_none(unless_no_socket(socket, answer))
 }
 
 /// Hands the context of a connection to `use_it`; nothing when it has none.
@@ -50,12 +51,14 @@ pub(crate) fn context<T>(
     socket: BorrowedSock<'_>,
     use_it: impl Fn(&[u8]) -> T,
 ) -> io::Result<Option<T>> {
-    absent_is_none(ioctl::query(socket, SIO_QUERY_WFP_CONNECTION_REDIRECT_CONTEXT, use_it))
+    let answer = ioctl::query(socket, SIO_QUERY_WFP_CONNECTION_REDIRECT_CONTEXT, use_it);
+    absent_is_none(unless_no_socket(socket, answer))
 }
 
 /// Starts a socket with records.
 pub(crate) fn set_records(socket: BorrowedSock<'_>, records: &[u8]) -> io::Result<()> {
-    ioctl::give(socket, SIO_SET_WFP_CONNECTION_REDIRECT_RECORDS, records)
+    let answer = ioctl::give(socket, SIO_SET_WFP_CONNECTION_REDIRECT_RECORDS, records);
+    unless_no_socket(socket, answer)
 }
 
 /// There is no such question here.
@@ -115,6 +118,14 @@ pub(crate) const fn bind_device(_: &Socket, _: Device) -> Result<()> {
 /// A path in a context that was written in Hoptrail's layout.
 pub(crate) fn path(bytes: &[u8]) -> Option<&Path> {
     std::str::from_utf8(bytes).ok().filter(|path| !path.is_empty()).map(Path::new)
+}
+
+/// Who does not know a code at all may say so before looking at the socket.
+fn unless_no_socket<T>(socket: BorrowedSock<'_>, answer: io::Result<T>) -> io::Result<T> {
+    answer.map_err(|error| match SockRef::from(&socket).r#type() {
+        Err(other) if wsa::is_no_socket(&other) => other,
+        _ => error,
+    })
 }
 
 fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {

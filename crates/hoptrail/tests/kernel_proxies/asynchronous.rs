@@ -1,6 +1,6 @@
 //! A proxy on tokio, together with others.
 
-use crate::listens;
+use crate::ready::listens;
 use hoptrail::tokio::{Accepted, Listener, UdpProxySocket, relay};
 use hoptrail_testkit::lab::{Actor, Lab, Manner, PORT, V4, V6, listener};
 use std::collections::HashMap;

@@ -62,7 +62,7 @@ fn fail_one((at, to): (SocketAddr, Option<SocketAddr>)) -> io::Result<(String, S
 /// Waits until the actor listens, then connects.
 fn dial(lab: &Lab, app: &Actor, to: SocketAddr) -> hoptrail_testkit::lab::Fd {
     let at = listener("acme", to.is_ipv4());
-    crate::listens(lab, at);
+    crate::ready::listens(lab, at);
     app.dial(to).unwrap()
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn a_started_dial_leaves_by_the_applications_device() {
         }
         Ok(devices)
     });
-    crate::listens(&lab, on);
+    crate::ready::listens(&lab, on);
     app.dial(to).unwrap();
     let bound = app.socket(to, Kind::Tcp).unwrap();
     app.set_at(bound, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, b"ht0\0").unwrap();

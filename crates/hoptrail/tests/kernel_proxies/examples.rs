@@ -1,6 +1,6 @@
 //! The examples as providers' proxies, with real clients.
 
-use crate::listens;
+use crate::ready::listens;
 use crate::web::{self, Web};
 use hoptrail_core::compile::Provider;
 use hoptrail_testkit::lab::{Actor, Lab, PORT, V4, eventually};

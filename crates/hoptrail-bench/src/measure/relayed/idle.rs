@@ -39,8 +39,8 @@ pub(in crate::measure) fn measure(lab: &mut Lab, pace: Pace, report: &mut Report
     let count = count(lab, FORWARD, pace);
     if count < HELD && !pace.quick {
         report.note(format!(
-            "P10: {count} connections instead of {HELD}, as a process may have no more than {} descriptors here, \
-             and root may not raise that.",
+            "P10: a process may have no more than {} descriptors here, and root may not raise that; so {count} \
+             connections were held instead of {HELD}.",
             lab.files
         ));
     }
@@ -132,11 +132,16 @@ fn rows(kind: Kind, what: &str, count: u32, pace: Pace, held: Held, direct: Held
     };
     let sockets = held.user + held.unreclaimable - direct.unreclaimable;
     let objects = held.user + held.objects - direct.objects;
-    let all = Goal::ValueAtLeast(f64::from(if pace.quick { count } else { HELD }));
+    let wanted = if pace.quick { FEW } else { HELD };
+    let all = Goal::ValueAtLeast(f64::from(wanted));
+    let whole = held.count == u64::from(count);
+    // That no more were tried says nothing about the relay.
+    let limited = kind.is_ours() && whole && count < wanted;
+    let remark = limited.then(|| "no more descriptors".to_owned());
     vec![
         row("user space for each", USER, Unit::Memory, held.user),
         row("with the kernel's two sockets", WHOLE, Unit::Memory, sockets),
         row("with these, their inodes and names", Goal::Nothing, Unit::Memory, objects),
-        row("of which answer", all, Unit::Count, held.count as f64),
+        Row { remark, ..row("of which answer", all, Unit::Count, held.count as f64) },
     ]
 }

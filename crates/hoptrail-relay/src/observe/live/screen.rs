@@ -37,6 +37,8 @@ impl Screen {
     /// Draws what `draw` makes of the terminal's width, unless another program has the terminal.
     pub(super) fn show(&self, draw: impl Fn(usize) -> String) {
         if !in_foreground() {
+            // What was drawn before belongs to the shell now, and is not drawn again.
+            self.shown.lock().unwrap_or_else(PoisonError::into_inner).clear();
             return;
         }
         // The last column stays free: a character there makes some terminals scroll.

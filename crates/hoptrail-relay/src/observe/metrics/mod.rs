@@ -11,6 +11,7 @@ pub use server::Server;
 
 use super::Observation;
 use crate::counters::Counters;
+use crate::udp::UdpCounts;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
@@ -20,6 +21,7 @@ use std::time::SystemTime;
 pub struct Metrics {
     observation: Arc<Observation>,
     counters: Vec<Arc<Counters>>,
+    udp: Option<Arc<UdpCounts>>,
     started: SystemTime,
 }
 
@@ -27,7 +29,14 @@ impl Metrics {
     /// Of a relay that starts now.
     #[must_use]
     pub fn new(observation: Arc<Observation>, counters: &[Arc<Counters>]) -> Self {
-        Self { observation, counters: counters.to_vec(), started: SystemTime::now() }
+        let counters = counters.to_vec();
+        Self { observation, counters, udp: None, started: SystemTime::now() }
+    }
+
+    /// With what the UDP thread counts beyond that.
+    #[must_use]
+    pub fn with_udp(self, counts: Arc<UdpCounts>) -> Self {
+        Self { udp: Some(counts), ..self }
     }
 
     /// The text format of Prometheus, version 0.0.4.

@@ -4,6 +4,7 @@ use super::exposition::{Kind, Metric};
 use super::process;
 use crate::inspect::AppProtocol;
 use crate::observe::{tally, words};
+use crate::udp::Lost;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
@@ -26,7 +27,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "hoptrail_relay_workers",
         kind: Kind::Gauge,
-        doc: "Worker threads.",
+        doc: "Threads that relay: the workers of TCP, and one for UDP.",
         write: |m, out| out.plain(m.counters.len()),
     },
     Metric {
@@ -55,6 +56,34 @@ pub(super) const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         doc: "Pipes in use for splicing.",
         write: |m, out| out.plain(m.sum(|worker| &worker.pipes)),
+    },
+    Metric {
+        name: "hoptrail_relay_datagrams_total",
+        kind: Kind::Counter,
+        doc: "UDP: datagrams passed on, by where they came from: client or upstream.",
+        write: |m, out| {
+            if let Some(udp) = &m.udp {
+                out.labelled(&[("from", "client")], udp.from_client.load(Relaxed));
+                out.labelled(&[("from", "upstream")], udp.from_upstream.load(Relaxed));
+            }
+        },
+    },
+    Metric {
+        name: "hoptrail_relay_datagrams_lost_total",
+        kind: Kind::Counter,
+        doc: "UDP: datagrams that were not passed on, by reason.",
+        write: |m, out| {
+            for why in m.udp.iter().flat_map(|_| Lost::ALL) {
+                let lost = m.udp.as_ref().map_or(0, |udp| udp.lost(why));
+                out.labelled(&[("reason", why.name())], lost);
+            }
+        },
+    },
+    Metric {
+        name: "hoptrail_relay_flows_evicted_total",
+        kind: Kind::Counter,
+        doc: "UDP: flows that had to make room for others.",
+        write: |m, out| out.maybe(m.udp.as_ref().map(|udp| udp.evicted.load(Relaxed))),
     },
     Metric {
         name: "hoptrail_relay_hops_total",

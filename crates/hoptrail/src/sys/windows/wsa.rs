@@ -21,7 +21,10 @@ pub(crate) const fn kind_of(operation: Operation, number: i32) -> ErrorKind {
         (SetRecords, ws::WSAEINVAL) => ErrorKind::BadRecords,
         (SetRecords, ws::WSAEISCONN) => ErrorKind::AlreadyConnected,
         (Connect(_) | Send(_), ws::WSAEACCES) => ErrorKind::Blocked,
-        (Connect(_) | Send(_), ws::WSAECONNREFUSED) => ErrorKind::Refused,
+        // The last two are what is left of a refusal when it is asked for afterwards.
+        (Connect(_) | Send(_), ws::WSAECONNREFUSED | ws::WSAECONNRESET | ws::WSAECONNABORTED) => {
+            ErrorKind::Refused
+        }
         _ => of_number(number),
     }
 }
@@ -50,6 +53,11 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
 pub(super) fn nobody_knows(error: &io::Error) -> bool {
     let unknown = [ws::WSAENOPROTOOPT, ws::WSAEOPNOTSUPP, ws::WSAENOTCONN];
     is_absent(error) || error.raw_os_error().is_some_and(|number| unknown.contains(&number))
+}
+
+/// The handle is none of Winsock's.
+pub(super) fn is_no_socket(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ws::WSAENOTSOCK)
 }
 
 /// The function of an operation.
@@ -101,7 +109,7 @@ pub(crate) mod advice {
     pub(crate) const BAD_RECORDS: &str = "these are not records of a redirected connection; set the bytes that were read, unchanged, \
          on a new TCP socket";
     pub(crate) const UNKNOWN_VERSION: &str = "the context does not have Hoptrail's layout or that of Microsoft's sample driver; read the \
-         driver's own bytes by `context_bytes`, and dial by `dial_to`";
+         driver's own bytes by `context_bytes`, and use `Redirect::with_destination`";
     pub(crate) const BLOCKED: &str =
         "a filter or the firewall forbids it; `netsh wfp show netevents` says which";
     pub(crate) const REFUSED: &str =
@@ -123,6 +131,8 @@ mod tests {
         assert_eq!(kind_of(Operation::ReadRecords, 10045), ErrorKind::NoEngine);
         assert_eq!(kind_of(Operation::OpenSocket, 10045), ErrorKind::Other);
         assert_eq!(kind_of(Operation::Connect(to), 10061), ErrorKind::Refused);
+        assert_eq!(kind_of(Operation::Connect(to), 10053), ErrorKind::Refused);
+        assert_eq!(kind_of(Operation::Relay, 10053), ErrorKind::Reset);
         assert_eq!(kind_of(Operation::Connect(to), 10060), ErrorKind::TimedOut);
         assert_eq!(kind_of(Operation::ReadContext, 10057), ErrorKind::NotConnected);
         assert_eq!(kind_of(Operation::ReadContext, 10038), ErrorKind::NotSocket);

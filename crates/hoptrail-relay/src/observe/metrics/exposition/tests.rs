@@ -8,6 +8,7 @@ use crate::ledger::{Cause, End, Observer, Step};
 use crate::observe::Observation;
 use crate::observe::log::Log;
 use crate::observe::sample::{bare, ledger};
+use crate::udp::UdpCounts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,7 +29,9 @@ fn used() -> Metrics {
         worker.accepted.store(5, Relaxed);
         worker.from_client.store(1 << 60, Relaxed);
     }
-    Metrics::new(Arc::new(observation), &workers)
+    let udp = UdpCounts::default();
+    udp.evicted.store(7, Relaxed);
+    Metrics::new(Arc::new(observation), &workers).with_udp(Arc::new(udp))
 }
 
 /// Samples by name with labels, as a strict reader has them.
@@ -73,6 +76,8 @@ fn what_happened_is_what_is_read() {
         ("hoptrail_relay_recognised_total{transport=\"udp\",protocol=\"unknown\"}", 1.0),
         ("hoptrail_relay_verdicts_total{verdict=\"denied\"}", 1.0),
         ("hoptrail_relay_failures_total{step=\"connect\"}", 1.0),
+        ("hoptrail_relay_flows_evicted_total", 7.0),
+        ("hoptrail_relay_datagrams_lost_total{reason=\"too-long\"}", 0.0),
         ("hoptrail_relay_hops_total", 2.0),
         ("hoptrail_relay_accepting_paused", 1.0),
         ("hoptrail_relay_accepting_pauses_total", 1.0),

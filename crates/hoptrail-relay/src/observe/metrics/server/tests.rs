@@ -82,7 +82,7 @@ fn garbage_long_requests_and_bodies_are_answered() {
     let server = server();
     let long = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(20_000));
     let body = format!("POST / HTTP/1.1\r\nContent-Length: 30000\r\n\r\n{}", "b".repeat(30_000));
-    let noise: Vec<u8> = (0..5000_u32).map(|i| (i * 7919 >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..5000_u32).map(|i| ((i * 7919) >> 3) as u8).collect();
     for (request, status) in [
         (long.as_bytes(), "HTTP/1.1 431 "),
         (body.as_bytes(), "HTTP/1.1 405 "),
