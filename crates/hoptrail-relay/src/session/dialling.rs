@@ -73,8 +73,9 @@ impl Session {
                 let gone = self.down.ended || self.broken.is_some();
                 return if gone { Err(failed(Errno::CONNRESET)) } else { Ok(()) };
             }
-            let progress =
-                handshake.input(self.down.held()).map_err(|_| failed(Errno::CONNREFUSED))?;
+            let progress = handshake
+                .input(self.down.held())
+                .map_err(|error| failed(Errno::from_raw_os_error(error.errno())))?;
             self.down.consume(progress.consumed);
             if progress.done {
                 self.touched = desk.now;
