@@ -36,6 +36,7 @@ fn main() -> std::process::ExitCode {
         ],
         examples: [
             the_minimal_proxy,
+            the_minimal_proxy_without_descriptors,
             the_logging_proxy,
             the_rewriting_proxy,
             the_sni_proxy,

@@ -25,6 +25,11 @@ struct Stage {
 
 impl Stage {
     fn new(example: &str, arguments: &[&str]) -> Self {
+        Self::within(1024, example, arguments)
+    }
+
+    /// With that many descriptors at most.
+    fn within(descriptors: u32, example: &str, arguments: &[&str]) -> Self {
         let at: SocketAddr = AT.parse().unwrap();
         let lab = Lab::of(|lab| {
             let acme = lab.provider("acme", 200);
@@ -33,8 +38,11 @@ impl Stage {
         let (app, acme) = (lab.actor("app"), lab.actor("acme"));
         let dir = tempfile::tempdir().unwrap();
         let said = dir.path().join("said");
-        let argv = [&[example], arguments].concat().into_iter().map(str::to_owned).collect();
-        acme.run((built(example), argv, said.clone()), start).unwrap();
+        let limited = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+        let example = built(example);
+        let argv = [&["-c", &limited, example.to_str().unwrap()], arguments].concat();
+        let argv: Vec<String> = argv.into_iter().map(str::to_owned).collect();
+        acme.run((argv, said.clone()), start).unwrap();
         listens(&lab, at);
         Self { app, said, dir, _acme: acme, lab }
     }
@@ -60,10 +68,10 @@ fn built(example: &str) -> PathBuf {
 }
 
 /// In the actor; the example ends with the lab's cgroup.
-fn start((path, argv, said): (PathBuf, Vec<String>, PathBuf)) -> io::Result<()> {
+fn start((argv, said): (Vec<String>, PathBuf)) -> io::Result<()> {
     let said = std::fs::File::create(said)?;
-    let mut command = Command::new(path);
-    command.args(&argv[1..]).stdin(Stdio::null()).stdout(said).spawn().map(|_| ())
+    let mut command = Command::new("/bin/sh");
+    command.args(argv).stdin(Stdio::null()).stdout(said).spawn().map(|_| ())
 }
 
 fn curl(arguments: Vec<String>) -> io::Result<(i32, String)> {
@@ -92,6 +100,23 @@ pub(crate) fn the_minimal_proxy() {
     assert_eq!(web.connections(), 1);
     let provenances: Vec<_> = stage.lab.events().iter().map(|e| e.provenance.name()).collect();
     assert_eq!(provenances, ["fresh", "declared", "fresh", "declared"]);
+}
+
+/// Forty connections for a proxy that has descriptors for about six: those for which there are none
+/// wait or see a reset, and it works again as soon as there are.
+pub(crate) fn the_minimal_proxy_without_descriptors() {
+    let stage = Stage::within(16, "minimal_proxy", &[]);
+    let web = stage.lab.inside(|| Web::start(http()));
+    let held: Vec<_> = (0..40).map(|_| stage.app.dial(http()).unwrap()).collect();
+    eventually("some are passed on", || web.connections() > 0);
+    // Connections that nobody can accept keep the proxy busy for as long as there are any.
+    std::thread::sleep(Duration::from_millis(300));
+    for connection in held {
+        stage.app.close(connection);
+    }
+    eventually("it works again", || {
+        stage.curl(&["http://192.0.2.10/plain"]) == (0, web::PLAIN.to_owned())
+    });
 }
 
 pub(crate) fn the_logging_proxy() {
