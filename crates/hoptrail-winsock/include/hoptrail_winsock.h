@@ -60,6 +60,8 @@
  *     no handle, and no queued routine. Windows has no fork.
  * 19. On a dual-stack socket the control message of an IPv4-mapped peer has level IPPROTO_IP if that
  *     switch is on, else IPPROTO_IPV6. WSASendMsg takes both.
+ * 20. A SET also binds the socket to the interface to which the application had bound its own, unless it
+ *     is bound already: the connection goes on by the same one.
  *
  * Misuse, and what comes of it
  *

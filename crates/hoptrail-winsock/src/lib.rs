@@ -20,6 +20,7 @@
 //! ```
 
 pub mod codes;
+mod device;
 mod errors;
 mod ffi;
 mod handles;

@@ -3,7 +3,7 @@
 use crate::overlapped::{Interest, Step};
 use crate::system::{self, Descriptor, Span};
 use crate::transport::{self, Transport};
-use crate::{Error, Result};
+use crate::{Error, Result, device};
 use hoptrail_core::abi::{
     REDIRECT_CONTEXT, REDIRECT_CONTEXT_SIZE, REDIRECT_PEER, REDIRECT_RECORDS,
     REDIRECT_RECORDS_SIZE, SOL_HOPTRAIL,
@@ -153,7 +153,8 @@ pub(crate) fn set(fd: Descriptor, from: Span) -> Result<()> {
     if from.length == 0 {
         return Err(Error::Invalid("no records were given"));
     }
-    set_on_socket(fd, from)
+    set_on_socket(fd, from)?;
+    device::follow(fd, from)
 }
 
 #[cold]
