@@ -1,4 +1,4 @@
-//! The C header, printed: types and macros from a skeleton, numbers from `codes.rs`, layouts from the
+//! The C header, printed by a test: types and macros from a skeleton, numbers from `codes.rs`, layouts from the
 //! structures, prototypes from the sources of the functions.
 
 use crate::codes::{self, Constant};
@@ -26,9 +26,7 @@ const GENERATED: &str = "Generated; docs/winsock.md says from what, and how.";
 const WIDTH: usize = 100;
 
 /// The text of `include/hoptrail_winsock.h`.
-#[doc(hidden)]
-#[must_use]
-pub fn header() -> String {
+fn header() -> String {
     let functions: Vec<Function> = SOURCES.iter().flat_map(|text| functions(text)).collect();
     let mut text = SKELETON.replace("@GENERATED@", GENERATED);
     for (mark, table) in [

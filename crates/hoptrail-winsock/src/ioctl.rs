@@ -108,7 +108,8 @@ pub fn call<R: Request>(socket: &impl AsFd, request: R) -> Result<R::Typed> {
 /// Makes a request that may complete later.
 ///
 /// # Errors
-/// What is wrong at once, as for [`call`].
+/// When it cannot be watched, because descriptors or threads ran out. Whatever is wrong with the
+/// request is what the [`Pending`] gives, at once.
 pub fn start<'s, R: Request>(socket: &'s impl AsFd, request: R) -> Result<Pending<'s, R::Typed>> {
     let fd = Descriptor::of(socket);
     let mut task = request.task();

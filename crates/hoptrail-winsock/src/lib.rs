@@ -24,6 +24,7 @@ mod device;
 mod errors;
 mod ffi;
 mod handles;
+#[cfg(test)]
 mod header;
 pub mod ioctl;
 mod memory;
@@ -41,4 +42,3 @@ pub use errors::{Error, Result};
 /// The structures of C, for this crate's own tests.
 #[doc(hidden)]
 pub use ffi::types;
-pub use header::header;

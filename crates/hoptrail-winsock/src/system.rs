@@ -98,7 +98,7 @@ pub(crate) fn set_option_from(fd: Descriptor, level: i32, name: i32, from: Span)
 /// it passes by the hooks which every option passes.
 pub(crate) fn tells_unsent(fd: Descriptor) -> bool {
     /// `SIOCOUTQNSD` of `linux/sockios.h`: how many bytes have not been sent yet.
-    const UNSENT: libc::c_ulong = 0x894B;
+    const UNSENT: libc::Ioctl = 0x894B;
     let mut bytes: libc::c_int = 0;
     // SAFETY: sockets that know the request write one int, and others nothing.
     unsafe { libc::ioctl(fd.0, UNSENT, &raw mut bytes) == 0 }
@@ -146,7 +146,7 @@ pub(crate) fn receive(
     let n = usize::try_from(n).map_err(|_| last())?;
     let header = Header {
         name_length: message.msg_namelen,
-        control_length: message.msg_controllen,
+        control_length: message.msg_controllen as _,
         flags: message.msg_flags,
     };
     Ok((n, header))
@@ -219,14 +219,14 @@ fn message(vectors: &mut [libc::iovec], name: &mut [u8], control: &mut [u8]) -> 
     // SAFETY: null pointers and zeroes are a valid msghdr.
     let mut message = unsafe { std::mem::zeroed::<libc::msghdr>() };
     message.msg_iov = vectors.as_mut_ptr();
-    message.msg_iovlen = vectors.len();
+    message.msg_iovlen = vectors.len() as _;
     if !name.is_empty() {
         message.msg_name = name.as_mut_ptr().cast();
         message.msg_namelen = name.len() as libc::socklen_t;
     }
     if !control.is_empty() {
         message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = control.len();
+        message.msg_controllen = control.len() as _;
     }
     message
 }

@@ -71,6 +71,7 @@ fn main() -> ExitCode {
             a_plain_receive_loses_the_records,
             tcp_has_no_switches,
             an_overlapped_receive_pends,
+            overlapped_receives_have_their_turns,
         ],
         stress: [
             many_calls_from_eight_threads,

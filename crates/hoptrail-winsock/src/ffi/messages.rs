@@ -7,7 +7,7 @@ use super::types::{
     WSABUF, WSAMSG,
 };
 use super::{length, zero_or_error};
-use crate::overlapped::{Step, Work, finish};
+use crate::overlapped::{Interest, Step, Work, finish};
 use crate::system::{Descriptor, Span};
 use crate::udp::{Control, Outgoing, Received, Switches, receive};
 use crate::{Error, Result, memory, startup, system, thread, world};
@@ -149,6 +149,10 @@ impl Work for Receive {
             Ok(received) => Step::Done(self.give(&received).and_then(|()| received.outcome())),
         }
     }
+
+    fn turn(&self) -> Option<Interest> {
+        Some(Interest::Read)
+    }
 }
 
 struct Send(Outgoing);
@@ -156,6 +160,10 @@ struct Send(Outgoing);
 impl Work for Send {
     fn attempt(&mut self, fd: Descriptor) -> Step {
         self.0.attempt(fd)
+    }
+
+    fn turn(&self) -> Option<Interest> {
+        Some(Interest::Write)
     }
 }
 

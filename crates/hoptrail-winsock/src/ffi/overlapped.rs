@@ -98,7 +98,7 @@ pub(super) fn submit(call: Asynchronous, mut work: Box<dyn Work>) -> Result<()> 
     }
     let told = Told::new(call)?;
     told.begin()?;
-    match work.attempt(fd) {
+    match first_attempt(fd, cookie, work.as_mut()) {
         Step::Done(Ok(bytes)) => {
             if count != 0 {
                 memory::store_u32(count, bytes as u32)?;
@@ -125,6 +125,17 @@ pub(super) fn submit(call: Asynchronous, mut work: Box<dyn Work>) -> Result<()> 
             Err(Error::Code(WSA_IO_PENDING))
         }
     }
+}
+
+/// None is made while others wait for the same thing.
+fn first_attempt(fd: Descriptor, cookie: u64, work: &mut dyn Work) -> Step {
+    if let Some(turn) = work.turn()
+        && let Some(reactor) = world::get().running_reactor()
+        && reactor.of_socket(fd, cookie).iter().any(|before| before.turn == Some(turn))
+    {
+        return Step::NotYet(turn);
+    }
+    work.attempt(fd)
 }
 
 /// How the caller is told: in the OVERLAPPED, and by one or two of event, routine, port.

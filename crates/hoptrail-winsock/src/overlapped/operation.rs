@@ -34,6 +34,12 @@ pub(crate) enum Ran {
 /// What is to be done. An attempt never blocks.
 pub(crate) trait Work: Send {
     fn attempt(&mut self, fd: Descriptor) -> Step;
+
+    /// For what moves data: it has its turn after what was issued before it and moves data the same
+    /// way.
+    fn turn(&self) -> Option<Interest> {
+        None
+    }
 }
 
 /// Who is told, once.
@@ -58,6 +64,8 @@ pub(crate) struct Ticket {
 
 pub(crate) struct Operation {
     pub(crate) ticket: Ticket,
+    /// As [`Work::turn`].
+    pub(crate) turn: Option<Interest>,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
@@ -81,13 +89,14 @@ enum Phase {
 
 impl Operation {
     pub(crate) fn new(ticket: Ticket, work: Box<dyn Work>, told: Box<dyn Completion>) -> Self {
+        let turn = work.turn();
         let inner = Inner {
             phase: Phase::Waiting,
             cancelled: false,
             work: Some(work),
             completion: Some(told),
         };
-        Self { ticket, inner: Mutex::new(inner), changed: Condvar::new() }
+        Self { ticket, turn, inner: Mutex::new(inner), changed: Condvar::new() }
     }
 
     /// Another attempt. When it is over, `leave` is called before anybody is told: who is told may use

@@ -156,7 +156,8 @@ impl Reactor {
         else {
             return;
         };
-        watch.operations.swap_remove(at);
+        // Their order is that of their turns.
+        watch.operations.remove(at);
         self.pending.fetch_sub(1, Ordering::SeqCst);
         if watch.operations.is_empty() {
             // The number may be closed, or another socket's by now: then there is nothing to remove.

@@ -392,3 +392,38 @@ pub(crate) fn an_overlapped_receive_pends() {
     assert_eq!(destination(&messages[0].2), to);
     let _ = &scene.lab;
 }
+
+/// Datagrams fill the buffers in the order in which these were given.
+pub(crate) fn overlapped_receives_have_their_turns() {
+    let scene = Scene::new();
+    let to = (V4, PORT).into();
+    let proxy = scene.proxy(listener("acme", true), &[]);
+    let task = scene.acme.begin(proxy.0, |fd| {
+        let _started = Started::new();
+        let mut texts = [[0u8; 8]; 6];
+        let mut buffers: Vec<WSABUF> = texts.iter_mut().map(|text| buffer(text)).collect();
+        let mut messages: Vec<WSAMSG> =
+            buffers.iter_mut().map(|one| message(one, &mut [], &mut [])).collect();
+        let mut overs: Vec<_> = (0..6).map(|_| super::scene::overlapped(0)).collect();
+        for (at, over) in messages.iter_mut().zip(&mut overs) {
+            let (s, at, over) = (fd as usize, &raw mut *at, &raw mut **over);
+            let begun = error(WSARecvMsg(s, at, null_mut(), over, None));
+            // Some are given while datagrams arrive.
+            assert!([0, codes::WSA_IO_PENDING].contains(&begun), "{begun}");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        for over in &mut overs {
+            let (mut count, mut flags) = (0, 0);
+            let over = &raw mut **over;
+            let done = WSAGetOverlappedResult(fd as usize, over, &raw mut count, 1, &raw mut flags);
+            assert_eq!((done, count), (1, 1));
+        }
+        Ok(texts.iter().map(|text| text[0]).collect::<Vec<u8>>())
+    });
+    let app = scene.app.socket(to, Kind::Udp).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    for n in 0..6 {
+        scene.app.send_to(app, &[n], to).unwrap();
+    }
+    assert_eq!(task.wait().unwrap(), [0, 1, 2, 3, 4, 5]);
+}
