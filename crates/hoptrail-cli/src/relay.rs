@@ -15,6 +15,7 @@ use hoptrail_relay::{Ended, Relay};
 use nix::sys::signal::Signal;
 use settings::Settings;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use telling::Telling;
 
@@ -81,10 +82,11 @@ fn work(relay: &Relay, signals: &Signals, settings: &mut Settings, telling: &mut
 fn reload(relay: &Relay, settings: &mut Settings, telling: &Telling) {
     notify::reloading();
     let result = settings.reload();
-    telling.reloaded(&result);
-    if let Ok(reloaded) = result {
-        relay.set_rules(reloaded.rules);
+    if let Ok(reloaded) = &result {
+        relay.set_rules(Arc::clone(&reloaded.rules));
     }
+    // Afterwards: whoever waits for this relies on it.
+    telling.reloaded(&result);
     notify::ready(&settings.summary(relay, telling.metrics_at()));
 }
 

@@ -20,6 +20,12 @@ pub(crate) struct Origin {
     pub(crate) redirect: Option<Redirect>,
 }
 
+/// An accepted connection that goes nowhere, and why.
+pub(crate) struct Refused {
+    pub(crate) ledger: Ledger,
+    pub(crate) end: End,
+}
+
 /// The applications whose connections a worker has, each kept once.
 #[derive(Default)]
 pub(crate) struct Applications(HashMap<(u32, u64, u64), Arc<Application>>);
@@ -32,15 +38,15 @@ impl Origin {
         peer: SocketAddr,
         config: &Config,
         applications: &mut Applications,
-    ) -> Result<Self, (Ledger, End)> {
+    ) -> Result<Self, Box<Refused>> {
         let nowhere = SocketAddr::from(([0; 4], 0));
         match (Redirect::of(client), config.forward) {
             (Ok(Some(redirect)), _) => Ok(Self::redirected(peer, redirect, applications)),
             (_, Some(to)) => Ok(Self { ledger: blank(peer, to), redirect: None }),
-            (Ok(None), None) => Err((blank(peer, nowhere), End::Direct)),
+            (Ok(None), None) => Err(Refused::new(blank(peer, nowhere), End::Direct)),
             (Err(error), None) => {
                 let cause = Cause::of_library(Step::Query, &error);
-                Err((blank(peer, nowhere), End::Failed(cause)))
+                Err(Refused::new(blank(peer, nowhere), End::Failed(cause)))
             }
         }
     }
@@ -87,6 +93,12 @@ fn blank(peer: SocketAddr, destination: SocketAddr) -> Ledger {
         watched: None,
         from_client: 0,
         from_upstream: 0,
+    }
+}
+
+impl Refused {
+    pub(crate) fn new(ledger: Ledger, end: End) -> Box<Self> {
+        Box::new(Self { ledger, end })
     }
 }
 

@@ -5,8 +5,10 @@
 //! target has not taken yet is held, and nothing more is read until it is gone: so the source feels
 //! the target's back-pressure.
 
-use crate::mark::is_at_mark;
-use crate::pipes::{self, Pipe, Pipes};
+mod bulk;
+mod copy;
+
+use crate::pipes::{Pipe, Pipes};
 use crate::sockets::is_wait;
 use crate::tap::{Ruling, Tap};
 use rustix::event::epoll::EventFlags;
@@ -282,121 +284,6 @@ impl Way {
             }
         }
         Ok(Go::On)
-    }
-
-    /// One read and one write.
-    fn copy(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Go, Broken> {
-        let room = usize::try_from(ends.allowance).unwrap_or(usize::MAX).min(BUFFER);
-        let buffer = &mut tools.buffer[..room];
-        let Some(n) = self.read(ends.source, buffer, RecvFlags::empty())? else {
-            return Ok(Go::On);
-        };
-        ends.allowance -= n as u64;
-        let seen = n.min(self.seen);
-        self.seen -= seen;
-        if show(&buffer[seen..n], ends) == Go::Deny {
-            return Ok(Go::Deny);
-        }
-        let written = write(ends.target, &buffer[..n], SendFlags::empty())?.unwrap_or(0);
-        self.count(written);
-        if written < n {
-            self.writable = false;
-            self.held.extend_from_slice(&buffer[written..n]);
-        }
-        self.note_read(n == BUFFER && written == n);
-        Ok(Go::On)
-    }
-
-    /// Up to the urgent byte, and then that byte: it is held alone, for the next flush.
-    fn urgent(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Go, Broken> {
-        if !is_at_mark(ends.source) {
-            return self.copy(tools, ends);
-        }
-        let Some(_) = self.read(ends.source, &mut tools.buffer[..1], RecvFlags::empty())? else {
-            return Ok(Go::On);
-        };
-        ends.allowance -= 1;
-        self.urgent = false;
-        self.held.push(tools.buffer[0]);
-        self.held_urgent = true;
-        self.unseen = 1 - self.seen.min(1);
-        self.seen = self.seen.saturating_sub(1);
-        Ok(self.show_held(ends))
-    }
-
-    fn note_read(&mut self, full: bool) {
-        self.streak = if full { self.streak + 1 } else { 0 };
-        if self.streak >= BULK_AFTER {
-            (self.bulk, self.streak, self.moved) = (true, 0, 0);
-        }
-    }
-
-    /// One splice into the pipe; the next flush empties it.
-    fn bulk(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Go, Broken> {
-        tools.bulk = true;
-        if self.pipe.is_none() {
-            self.pipe = tools.pipes.take();
-        }
-        let Some(pipe) = &self.pipe else {
-            // Enough pipes are in use, or descriptors have run out.
-            return self.copy(tools, ends);
-        };
-        let mut room = usize::try_from(ends.allowance).unwrap_or(usize::MAX).min(pipes::capacity());
-        if let Some(tap) = &mut ends.tap {
-            if self.seen == 0 {
-                let room = room.min(BUFFER);
-                let peeked = recv(ends.source, &mut tools.buffer[..room], RecvFlags::PEEK);
-                match peeked {
-                    // The end and errors are for the splice to find.
-                    Err(_) | Ok((0, _)) => {}
-                    Ok((n, _)) => {
-                        self.seen = n;
-                        if tap.see(&tools.buffer[..n]) == Ruling::Deny {
-                            return Ok(Go::Deny);
-                        }
-                    }
-                }
-            }
-            // With nothing seen one byte would tell the end from a wait, but not unseen data.
-            if self.seen == 0 {
-                let go = self.copy(tools, ends)?;
-                if !self.readable {
-                    self.note_wake();
-                }
-                return Ok(go);
-            }
-            room = room.min(self.seen);
-        }
-        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        match splice(ends.source, None, &pipe.write, None, room, flags) {
-            // splice(2) takes an urgent byte with the end behind it for the end.
-            Ok(0) if is_at_mark(ends.source) => self.urgent = true,
-            Ok(0) => self.ended = true,
-            Ok(n) => {
-                ends.allowance -= n as u64;
-                self.seen = self.seen.saturating_sub(n);
-                self.moved += n as u64;
-                if let Some(pipe) = &mut self.pipe {
-                    pipe.filled += n;
-                }
-            }
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                self.readable = false;
-                self.note_wake();
-            }
-            Err(error) => return Err(source(error)),
-        }
-        Ok(Go::On)
-    }
-
-    /// The source has run dry. After some wakes with little data the buffer is cheaper again.
-    fn note_wake(&mut self) {
-        self.streak = if self.moved < SMALL { self.streak + 1 } else { 0 };
-        self.moved = 0;
-        if self.streak >= SMALL_WAKES {
-            (self.bulk, self.streak) = (false, 0);
-        }
     }
 
     /// Nothing when there is nothing now, or nothing any more.

@@ -60,6 +60,8 @@
  *     no handle, and no queued routine. Windows has no fork.
  * 19. On a dual-stack socket the control message of an IPv4-mapped peer has level IPPROTO_IP if that
  *     switch is on, else IPPROTO_IPV6. WSASendMsg takes both.
+ * 20. A SET also binds the socket to the interface to which the application had bound its own, unless it
+ *     is bound already: the connection goes on by the same one.
  *
  * Misuse, and what comes of it
  *
@@ -73,6 +75,8 @@
  *    result is lost; where it is in use for something else, that is overwritten. Not told.
  *  - A completion routine that is not a function of that type: called all the same. Not told, unless
  *    there is no memory at all (WSAEFAULT).
+ *  - A completion routine that does not return (longjmp, a C++ exception, pthread_exit): the process
+ *    is ended, or the thread never leaves its callback.
  *  - WSAGetOverlappedResult with fWait for an operation with a completion routine, from the thread that
  *    would have to run the routine: it waits for the operation, and the routine runs in a later
  *    alertable wait. The documentation forbids it.

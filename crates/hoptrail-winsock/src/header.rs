@@ -119,9 +119,9 @@ fn functions(source: &str) -> Vec<Function> {
     found
 }
 
-/// `pub extern "C" fn NAME(name: TYPE, ...) -> TYPE {`.
+/// `pub(super) extern "C" fn NAME(name: TYPE, ...) -> TYPE {`.
 fn function(signature: &str, comment: Vec<String>) -> Option<Function> {
-    let (name, rest) = signature.strip_prefix("pub extern \"C\" fn ")?.split_once('(')?;
+    let (name, rest) = signature.strip_prefix("pub(super) extern \"C\" fn ")?.split_once('(')?;
     let (parameters, rest) = rest.rsplit_once(')')?;
     let result = rest.trim_start_matches(" ->").trim_end_matches('{').trim();
     let parameters = parameters.split(',').filter_map(|p| p.split_once(':')).map(|(name, kind)| {

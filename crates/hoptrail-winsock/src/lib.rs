@@ -20,9 +20,9 @@
 //! ```
 
 pub mod codes;
+mod device;
 mod errors;
-#[doc(hidden)]
-pub mod ffi;
+mod ffi;
 mod handles;
 mod header;
 pub mod ioctl;
@@ -38,4 +38,7 @@ mod udp;
 mod world;
 
 pub use errors::{Error, Result};
+/// The structures of C, for this crate's own tests.
+#[doc(hidden)]
+pub use ffi::types;
 pub use header::header;

@@ -35,11 +35,7 @@ pub(crate) fn read_many<T: FromBytes + IntoBytes + Clone>(
     count: usize,
 ) -> Result<Vec<T>> {
     let mut values = vec![T::new_zeroed(); count];
-    let mut at = address;
-    for value in &mut values {
-        read_bytes(at, value.as_mut_bytes())?;
-        at = at.checked_add(size_of::<T>()).ok_or(Fault)?;
-    }
+    read_bytes(address, values.as_mut_slice().as_mut_bytes())?;
     Ok(values)
 }
 
@@ -79,8 +75,22 @@ pub(crate) fn read_bytes(address: usize, into: &mut [u8]) -> Result<()> {
     if usize::try_from(n) == Ok(into.len()) { Ok(()) } else { Err(Fault) }
 }
 
-/// Writes `bytes` into the caller's memory.
+/// Writes `bytes` into the caller's memory, which is this library's until the call or operation ends.
 pub(crate) fn write_bytes(address: usize, bytes: &[u8]) -> Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    hand_over(address, bytes)?;
+    // Once more, for memory checkers: they do not see what the system call has written, and would take
+    // the caller's buffer for uninitialised.
+    // SAFETY: the kernel has just written there, and `bytes` is this library's.
+    unsafe { std::ptr::copy(bytes.as_ptr(), address as *mut u8, bytes.len()) };
+    Ok(())
+}
+
+/// Writes what ends an operation: whoever sees it may free the memory at once, so it is touched once,
+/// by the kernel.
+pub(crate) fn hand_over(address: usize, bytes: &[u8]) -> Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }
@@ -98,16 +108,7 @@ pub(crate) fn write_bytes(address: usize, bytes: &[u8]) -> Result<()> {
     // SAFETY: `local` is `bytes` and only read; the kernel checks `remote`, and writes nothing where it
     // cannot. What is written there is the caller's buffer, given to this library for that.
     let n = unsafe { libc::process_vm_writev(pid(), &raw const local, 1, &raw const remote, 1, 0) };
-    if usize::try_from(n) != Ok(bytes.len()) {
-        return Err(Fault);
-    }
-    // Once more, for memory checkers: they do not see what the system call has written, and would take
-    // the caller's buffer for uninitialised.
-    // SAFETY: the kernel has just written there, and `bytes` is this library's.
-    unsafe {
-        std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len());
-    }
-    Ok(())
+    if usize::try_from(n) == Ok(bytes.len()) { Ok(()) } else { Err(Fault) }
 }
 
 fn pid() -> libc::pid_t {

@@ -3,7 +3,7 @@
 use crate::overlapped::{Interest, Step};
 use crate::system::{self, Descriptor, Span};
 use crate::transport::{self, Transport};
-use crate::{Error, Result};
+use crate::{Error, Result, device};
 use hoptrail_core::abi::{
     REDIRECT_CONTEXT, REDIRECT_CONTEXT_SIZE, REDIRECT_PEER, REDIRECT_RECORDS,
     REDIRECT_RECORDS_SIZE, SOL_HOPTRAIL,
@@ -147,17 +147,25 @@ impl Refusal {
 
 /// Sets records on a new TCP socket.
 pub(crate) fn set(fd: Descriptor, from: Span) -> Result<()> {
-    match Transport::of(fd)? {
-        Transport::Tcp => {}
-        Transport::Udp => {
-            return Err(Error::Invalid("on UDP records go with WSASendMsg, as a control message"));
-        }
-        other => return Err(other.without_options()),
+    if !system::tells_unsent(fd) {
+        must_be_tcp(fd)?;
     }
     if from.length == 0 {
         return Err(Error::Invalid("no records were given"));
     }
-    set_on_socket(fd, from)
+    set_on_socket(fd, from)?;
+    device::follow(fd, from)
+}
+
+#[cold]
+fn must_be_tcp(fd: Descriptor) -> Result<()> {
+    match Transport::of(fd)? {
+        Transport::Tcp => Ok(()),
+        Transport::Udp => {
+            Err(Error::Invalid("on UDP records go with WSASendMsg, as a control message"))
+        }
+        other => Err(other.without_options()),
+    }
 }
 
 /// As [`set`], on any socket.
@@ -170,7 +178,9 @@ pub(crate) fn set_on_socket(fd: Descriptor, from: Span) -> Result<()> {
         Err(Errno::INVAL) => {
             Err(Error::Invalid("these are not records of the running engine; set what was queried"))
         }
-        Err(errno) if transport::is_unknown_option(errno) => Err(Error::NoEngine),
+        Err(errno) if transport::is_unknown_option(errno) => {
+            Err(Transport::of(fd)?.without_options())
+        }
         Err(errno) => Err(errno.into()),
     }
 }

@@ -94,6 +94,16 @@ pub(crate) fn set_option_from(fd: Descriptor, level: i32, name: i32, from: Span)
     if result == 0 { Ok(()) } else { Err(last()) }
 }
 
+/// Whether a number that only TCP gives can be had: the cheapest question that tells TCP from UDP, since
+/// it passes by the hooks which every option passes.
+pub(crate) fn tells_unsent(fd: Descriptor) -> bool {
+    /// `SIOCOUTQNSD` of `linux/sockios.h`: how many bytes have not been sent yet.
+    const UNSENT: libc::c_ulong = 0x894B;
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: sockets that know the request write one int, and others nothing.
+    unsafe { libc::ioctl(fd.0, UNSENT, &raw mut bytes) == 0 }
+}
+
 /// Reads an option of a known size.
 pub(crate) fn option<T: zerocopy::FromBytes + zerocopy::IntoBytes>(
     fd: Descriptor,

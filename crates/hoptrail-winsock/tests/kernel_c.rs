@@ -50,9 +50,3 @@ fn instead(missing: &str) -> Case {
 fn failing(name: &str, why: String) -> Case {
     Case { name: name.into(), kernel: false, body: Box::new(move || Err(why.into())) }
 }
-
-#[expect(
-    dead_code,
-    reason = "the library is linked by the programs; the crate must be built for it"
-)]
-use hoptrail_winsock as _;

@@ -18,6 +18,8 @@ mod scene;
 mod set;
 #[path = "kernel_winsock/stress.rs"]
 mod stress;
+#[path = "kernel_winsock/winsock.rs"]
+mod winsock;
 
 use hoptrail_testkit::tests;
 use std::process::ExitCode;

@@ -95,3 +95,52 @@ mod socket {
         }
     }
 }
+
+/// A dial of `to` without records, which could not be set without an engine.
+#[cfg(test)]
+pub(crate) fn sample(to: SocketAddr) -> Dialling {
+    use socket2::{Domain, Type};
+    let socket = crate::sys::open_nonblocking(Domain::for_address(to), Type::STREAM).unwrap();
+    let error = socket.connect(&to.into()).unwrap_err();
+    assert!(crate::sys::under_way(&error), "{error}");
+    Dialling::new(socket, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use rustix::event::{PollFd, PollFlags, poll};
+    use std::net::TcpListener;
+
+    fn finish(to: SocketAddr) -> Result<TcpStream> {
+        let dialling = sample(to);
+        poll(&mut [PollFd::new(&dialling, PollFlags::OUT)], None).unwrap();
+        dialling.finish()
+    }
+
+    #[test]
+    fn it_ends_in_a_connection_or_in_the_reason() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(any).unwrap();
+            let to = listener.local_addr().unwrap();
+            assert_eq!(finish(to).unwrap().peer_addr().unwrap(), to);
+            drop(listener);
+            let error = finish(to).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.operation()),
+                (ErrorKind::Refused, Operation::Connect(to))
+            );
+        }
+    }
+
+    #[test]
+    fn dropping_gives_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        drop(sample(listener.local_addr().unwrap()));
+        let dialling = sample(listener.local_addr().unwrap());
+        assert_eq!(dialling.destination(), listener.local_addr().unwrap());
+        poll(&mut [PollFd::new(&dialling, PollFlags::OUT)], None).unwrap();
+        assert!(dialling.into_stream().peer_addr().is_ok());
+    }
+}

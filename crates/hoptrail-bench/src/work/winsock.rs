@@ -121,7 +121,7 @@ fn query(fd: RawFd, code: u32, buffer: &mut [u8], operation: *mut Overlapped) ->
 
 fn set(fd: RawFd, records: &[u8]) -> io::Result<()> {
     let (from, size, mut count) = (records.as_ptr().cast(), records.len() as u32, 0);
-    let none = null_mut();
+    let (none, no_operation) = (null_mut(), null_mut());
     // SAFETY: the input is as long as said; SET is never pending.
     let result = unsafe {
         WSAIoctl(
@@ -132,7 +132,7 @@ fn set(fd: RawFd, records: &[u8]) -> io::Result<()> {
             none,
             0,
             &raw mut count,
-            null_mut(),
+            no_operation,
             null_mut(),
         )
     };

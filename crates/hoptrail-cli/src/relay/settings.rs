@@ -3,7 +3,7 @@
 use super::args::RelayArgs;
 use crate::failure::Failure;
 use hoptrail_relay::Relay;
-use hoptrail_relay::config::{Config, File, FileError};
+use hoptrail_relay::config::{Config, File, FileError, Inspect};
 use hoptrail_relay::rules::Rules;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,6 +39,7 @@ impl Settings {
         }
         config.check().map_err(Failure::new)?;
         let rules = file.as_ref().map(|(_, file)| file.rules()).unwrap_or_default();
+        can_be_asked(&config, &rules)?;
         Ok(Self { config, rules, file })
     }
 
@@ -50,6 +51,7 @@ impl Settings {
         let file = File::load(path)?;
         let differences = before.differences(&file);
         let rules = file.rules();
+        can_be_asked(&self.config, &rules)?;
         // Differences are said once.
         *before = file;
         Ok(Reloaded { rules, differences })
@@ -67,6 +69,17 @@ impl Settings {
         }
         text
     }
+}
+
+/// Rules that ask what a connection speaks need somebody to look.
+fn can_be_asked(config: &Config, rules: &Rules) -> Result<(), Failure> {
+    if config.inspect == Inspect::None && rules.need_findings() {
+        return Err(Failure::new(
+            "a rule has \"name\", \"protocol\" or \"deny-with\", but \"inspect\" is \"none\": nothing would be \
+             known to ask it; set \"inspect\" to \"first\", or leave these rules out",
+        ));
+    }
+    Ok(())
 }
 
 impl Settings {

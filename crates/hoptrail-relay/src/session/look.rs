@@ -87,7 +87,10 @@ impl Session {
         match inspect::server(self.down.held()) {
             Look::Found(finding) if decides => self.found(finding, desk)?,
             Look::Found(finding) => self.keep(finding),
-            Look::More if over && decides => self.found(Finding::unknown(), desk)?,
+            Look::More if over && decides => {
+                let finding = inspect::server_last(self.down.held());
+                self.found(finding, desk)?;
+            }
             Look::More if decides || self.down.held().is_empty() => return Ok(()),
             Look::More => {}
         }

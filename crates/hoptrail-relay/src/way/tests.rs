@@ -2,6 +2,7 @@
 //! shortages and turns, every byte arrives once and in its place, and the tap has seen it before.
 
 use super::*;
+use crate::pipes;
 use proptest::prelude::*;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData};

@@ -4,7 +4,7 @@ use super::{Accepting, LISTENERS, REST, SWEEP, Worker, token};
 use crate::config::Inspect;
 use crate::counters::Counters;
 use crate::ledger::{Cause, End, Step};
-use crate::origin::Origin;
+use crate::origin::{Origin, Refused};
 use crate::rules::{Decision, Early, Question, Verdict};
 use crate::session::{Curiosity, Session, Side};
 use crate::sockets::{keep_order_and_watch, reset_on_close};
@@ -136,22 +136,26 @@ impl Worker {
         let origin = Origin::of(&client, peer, &self.shared.config, &mut self.applications);
         let started = origin.and_then(|mut origin| match self.dial(&mut origin) {
             Ok((upstream, decision)) => Ok((origin, upstream, decision)),
-            Err(end) => Err((origin.ledger, end)),
+            Err(end) => Err(Refused::new(origin.ledger, end)),
         });
         match started {
             Ok((origin, upstream, decision)) => self.open(client, upstream, origin, decision),
-            Err((_, End::Unreachable(cause)))
-                if is_shortage(cause.errno) && self.accepting != Accepting::Over =>
-            {
+            Err(refused) if self.may_wait(refused.end) => {
                 self.waiting = Some((client, peer));
                 self.rest();
             }
-            Err((ledger, end)) => {
+            Err(refused) => {
                 reset_on_close(&client);
                 self.shared.places.free();
-                self.farewell(&ledger, end);
+                self.farewell(&refused.ledger, refused.end);
             }
         }
+    }
+
+    /// Whether only descriptors or memory were missing, for which the client can wait.
+    fn may_wait(&self, end: End) -> bool {
+        let End::Unreachable(cause) = end else { return false };
+        is_shortage(cause.errno) && self.accepting != Accepting::Over
     }
 
     /// Asks the rules, as far as they can tell already, and starts the connect.

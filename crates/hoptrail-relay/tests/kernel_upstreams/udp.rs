@@ -93,9 +93,10 @@ pub(crate) fn no_more_than_allowed() {
 pub(crate) fn idle_flows_end() {
     let lab = acme();
     let (relay, app) = (lab.actor("acme"), lab.actor("app"));
-    start(&relay, &Settings { idle_ms: 300, ..Settings::acme() });
+    start(&relay, &Settings { idle_ms: 2000, ..Settings::acme() });
     echo(&lab, v4(53));
-    let kept = app.run((3, vec![v4(53)]), ask).unwrap();
+    let kept = app.run((3, vec![v4(53)]), ask);
+    let kept = kept.unwrap_or_else(|e| panic!("{e}: {:?} {:?}", report(&relay), lab.counters()));
     let report = told(&relay, "three flows end", |report| report.ended.len() == 3);
     assert!(report.ended.iter().all(|line| line.end == "Idle" && line.from_client > 0));
     assert_eq!(report.open, 0);
@@ -119,6 +120,9 @@ pub(crate) fn a_flood_and_the_others() {
             sent += u64::from(socket.send_to(&[0; 1200], to).is_ok());
         }
         Ok(sent)
+    });
+    told(&relay, "a flood", |report| {
+        report.datagrams.0 + report.lost.values().sum::<u64>() > 10_000
     });
     let again = app.run((20, v4(53)), |(sockets, to)| {
         let mut again = 0usize;

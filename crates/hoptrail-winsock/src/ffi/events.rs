@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// An event that is not signalled and stays signalled until it is reset.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSACreateEvent() -> WSAEVENT {
+pub(super) extern "C" fn WSACreateEvent() -> WSAEVENT {
     guard(null_mut(), || {
         startup::check()?;
         Ok(create(true, false))
@@ -22,7 +22,7 @@ pub extern "C" fn WSACreateEvent() -> WSAEVENT {
 
 /// Signals an event.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSASetEvent(hEvent: WSAEVENT) -> BOOL {
+pub(super) extern "C" fn WSASetEvent(hEvent: WSAEVENT) -> BOOL {
     true_or_false(|| {
         startup::check()?;
         world::get().handles.event(hEvent as usize).map(|event| event.set())
@@ -31,7 +31,7 @@ pub extern "C" fn WSASetEvent(hEvent: WSAEVENT) -> BOOL {
 
 /// Makes an event not signalled.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSAResetEvent(hEvent: WSAEVENT) -> BOOL {
+pub(super) extern "C" fn WSAResetEvent(hEvent: WSAEVENT) -> BOOL {
     true_or_false(|| {
         startup::check()?;
         world::get().handles.event(hEvent as usize).map(|event| event.reset())
@@ -40,7 +40,7 @@ pub extern "C" fn WSAResetEvent(hEvent: WSAEVENT) -> BOOL {
 
 /// Closes an event. An operation that is to signal it still does.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSACloseEvent(hEvent: WSAEVENT) -> BOOL {
+pub(super) extern "C" fn WSACloseEvent(hEvent: WSAEVENT) -> BOOL {
     true_or_false(|| {
         startup::check()?;
         world::get().handles.close(hEvent as usize, |object| matches!(object, Object::Event(_)))
@@ -50,7 +50,7 @@ pub extern "C" fn WSACloseEvent(hEvent: WSAEVENT) -> BOOL {
 /// Waits for one event, or for all. With fAlertable, completion routines of the calling thread run
 /// in it and end it with WSA_WAIT_IO_COMPLETION.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSAWaitForMultipleEvents(
+pub(super) extern "C" fn WSAWaitForMultipleEvents(
     cEvents: DWORD,
     lphEvents: LPCHANDLE,
     fWaitAll: BOOL,
@@ -65,7 +65,7 @@ pub extern "C" fn WSAWaitForMultipleEvents(
 
 /// An event; its attributes and name are not used, so it cannot be shared by name.
 #[unsafe(no_mangle)]
-pub extern "C" fn CreateEventA(
+pub(super) extern "C" fn CreateEventA(
     _lpEventAttributes: LPSECURITY_ATTRIBUTES,
     bManualReset: BOOL,
     bInitialState: BOOL,
@@ -76,7 +76,7 @@ pub extern "C" fn CreateEventA(
 
 /// As CreateEventA.
 #[unsafe(no_mangle)]
-pub extern "C" fn CreateEventW(
+pub(super) extern "C" fn CreateEventW(
     _lpEventAttributes: LPSECURITY_ATTRIBUTES,
     bManualReset: BOOL,
     bInitialState: BOOL,
@@ -87,19 +87,19 @@ pub extern "C" fn CreateEventW(
 
 /// As WSASetEvent, also before WSAStartup.
 #[unsafe(no_mangle)]
-pub extern "C" fn SetEvent(hEvent: HANDLE) -> BOOL {
+pub(super) extern "C" fn SetEvent(hEvent: HANDLE) -> BOOL {
     true_or_false(|| world::get().handles.event(hEvent as usize).map(|event| event.set()))
 }
 
 /// As WSAResetEvent, also before WSAStartup.
 #[unsafe(no_mangle)]
-pub extern "C" fn ResetEvent(hEvent: HANDLE) -> BOOL {
+pub(super) extern "C" fn ResetEvent(hEvent: HANDLE) -> BOOL {
     true_or_false(|| world::get().handles.event(hEvent as usize).map(|event| event.reset()))
 }
 
 /// As WSACloseEvent, also before WSAStartup.
 #[unsafe(no_mangle)]
-pub extern "C" fn CloseEvent(hEvent: HANDLE) -> BOOL {
+pub(super) extern "C" fn CloseEvent(hEvent: HANDLE) -> BOOL {
     true_or_false(|| {
         world::get().handles.close(hEvent as usize, |object| matches!(object, Object::Event(_)))
     })
@@ -107,19 +107,19 @@ pub extern "C" fn CloseEvent(hEvent: HANDLE) -> BOOL {
 
 /// Closes an event, a completion port or a thread handle; not a socket: that is closesocket.
 #[unsafe(no_mangle)]
-pub extern "C" fn CloseHandle(hObject: HANDLE) -> BOOL {
+pub(super) extern "C" fn CloseHandle(hObject: HANDLE) -> BOOL {
     true_or_false(|| world::get().handles.close(hObject as usize, |_| true))
 }
 
 /// Waits for one event.
 #[unsafe(no_mangle)]
-pub extern "C" fn WaitForSingleObject(hHandle: HANDLE, dwMilliseconds: DWORD) -> DWORD {
+pub(super) extern "C" fn WaitForSingleObject(hHandle: HANDLE, dwMilliseconds: DWORD) -> DWORD {
     WaitForSingleObjectEx(hHandle, dwMilliseconds, 0)
 }
 
 /// Waits for one event, alertable.
 #[unsafe(no_mangle)]
-pub extern "C" fn WaitForSingleObjectEx(
+pub(super) extern "C" fn WaitForSingleObjectEx(
     hHandle: HANDLE,
     dwMilliseconds: DWORD,
     bAlertable: BOOL,
@@ -132,7 +132,7 @@ pub extern "C" fn WaitForSingleObjectEx(
 
 /// Waits for one event, or for all.
 #[unsafe(no_mangle)]
-pub extern "C" fn WaitForMultipleObjects(
+pub(super) extern "C" fn WaitForMultipleObjects(
     nCount: DWORD,
     lpHandles: LPCHANDLE,
     bWaitAll: BOOL,
@@ -143,7 +143,7 @@ pub extern "C" fn WaitForMultipleObjects(
 
 /// Waits for one event, or for all, alertable.
 #[unsafe(no_mangle)]
-pub extern "C" fn WaitForMultipleObjectsEx(
+pub(super) extern "C" fn WaitForMultipleObjectsEx(
     nCount: DWORD,
     lpHandles: LPCHANDLE,
     bWaitAll: BOOL,
@@ -157,7 +157,7 @@ pub extern "C" fn WaitForMultipleObjectsEx(
 
 /// Waits for time to pass; alertable, completion routines of the calling thread end it.
 #[unsafe(no_mangle)]
-pub extern "C" fn SleepEx(dwMilliseconds: DWORD, bAlertable: BOOL) -> DWORD {
+pub(super) extern "C" fn SleepEx(dwMilliseconds: DWORD, bAlertable: BOOL) -> DWORD {
     guard(0, || {
         let alerted = thread::sleep_ex(limit(dwMilliseconds), bAlertable != 0);
         Ok(if alerted { WAIT_IO_COMPLETION } else { 0 })

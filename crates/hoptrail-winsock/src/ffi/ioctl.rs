@@ -1,12 +1,13 @@
 //! WSAIoctl and WSPIoctl.
 
+use super::messages::{WSARecvMsg, WSASendMsg};
 use super::overlapped::{Asynchronous, submit};
 use super::types::LPDWORD;
 use super::types::{
     DWORD, GUID, INT, LPINT, LPVOID, LPWSAOVERLAPPED, LPWSAOVERLAPPED_COMPLETION_ROUTINE,
     LPWSATHREADID, SOCKET, WSAID_WSARECVMSG, WSAID_WSASENDMSG, WSATHREADID,
 };
-use super::{WSARecvMsg, WSASendMsg, sockets, zero_or_error};
+use super::{sockets, zero_or_error};
 use crate::codes::{
     SIO_FLUSH, SIO_GET_EXTENSION_FUNCTION_POINTER, SIO_QUERY_WFP_CONNECTION_REDIRECT_CONTEXT,
     SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS, SIO_SET_WFP_CONNECTION_REDIRECT_RECORDS,
@@ -22,7 +23,7 @@ use std::sync::Arc;
 /// Controls a socket. The codes are the three of connection redirection, SIO_FLUSH,
 /// SIO_GET_EXTENSION_FUNCTION_POINTER for WSARecvMsg and WSASendMsg, and FIONBIO.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSAIoctl(
+pub(super) extern "C" fn WSAIoctl(
     s: SOCKET,
     dwIoControlCode: DWORD,
     lpvInBuffer: LPVOID,
@@ -49,7 +50,7 @@ pub extern "C" fn WSAIoctl(
 /// The provider's entry: as WSAIoctl, with the error in *lpErrno. A completion routine runs in the
 /// thread of *lpThreadId (WPUOpenCurrentThread); the structure is copied before the call returns.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSPIoctl(
+pub(super) extern "C" fn WSPIoctl(
     s: SOCKET,
     dwIoControlCode: DWORD,
     lpvInBuffer: LPVOID,

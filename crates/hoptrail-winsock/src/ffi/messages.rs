@@ -19,7 +19,7 @@ use std::time::Duration;
 /// that begins a redirected flow brings its records and context. dwFlags of the WSAMSG takes flags as
 /// MSG_PEEK, and gives MSG_TRUNC (then the call fails with WSAEMSGSIZE) and MSG_CTRUNC.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSARecvMsg(
+pub(super) extern "C" fn WSARecvMsg(
     s: SOCKET,
     lpMsg: LPWSAMSG,
     lpdwNumberOfBytesRecvd: LPDWORD,
@@ -44,7 +44,7 @@ pub extern "C" fn WSARecvMsg(
 /// sets the records for the flow to which it belongs, before it is sent; one of the context is left
 /// out, so that what WSARecvMsg gave may be forwarded as it is.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSASendMsg(
+pub(super) extern "C" fn WSASendMsg(
     s: SOCKET,
     lpMsg: LPWSAMSG,
     dwFlags: DWORD,

@@ -22,18 +22,6 @@ mod startup;
 mod threads;
 pub mod types;
 
-pub use events::*;
-pub use ioctl::*;
-pub use last_error::*;
-pub use messages::*;
-pub use names::*;
-pub use options::*;
-pub use overlapped::*;
-pub use ports::*;
-pub use sockets::*;
-pub use startup::*;
-pub use threads::*;
-
 use crate::codes::WSASYSCALLFAILURE;
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -12,7 +12,7 @@ use std::os::fd::IntoRawFd;
 
 /// socket: an overlapped one.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_socket(af: INT, r#type: INT, protocol: INT) -> SOCKET {
+pub(super) extern "C" fn hoptrail_socket(af: INT, r#type: INT, protocol: INT) -> SOCKET {
     guard(INVALID_SOCKET, || {
         startup::check()?;
         number(system::socket(af, r#type, protocol)?.into_raw_fd())
@@ -21,7 +21,7 @@ pub extern "C" fn hoptrail_socket(af: INT, r#type: INT, protocol: INT) -> SOCKET
 
 /// bind.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_bind(s: SOCKET, name: LPCSOCKADDR, namelen: INT) -> INT {
+pub(super) extern "C" fn hoptrail_bind(s: SOCKET, name: LPCSOCKADDR, namelen: INT) -> INT {
     zero_or_error(|| {
         let (fd, name) = (socket(s)?, bytes(name as usize, namelen)?);
         // SAFETY: the kernel reads no more than the length that is given.
@@ -35,7 +35,7 @@ pub extern "C" fn hoptrail_bind(s: SOCKET, name: LPCSOCKADDR, namelen: INT) -> I
 
 /// listen.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_listen(s: SOCKET, backlog: INT) -> INT {
+pub(super) extern "C" fn hoptrail_listen(s: SOCKET, backlog: INT) -> INT {
     zero_or_error(|| {
         let fd = socket(s)?;
         // SAFETY: listen(2) has no conditions.
@@ -45,7 +45,7 @@ pub extern "C" fn hoptrail_listen(s: SOCKET, backlog: INT) -> INT {
 
 /// accept: the new socket is overlapped if the listener is.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_accept(s: SOCKET, addr: LPSOCKADDR, addrlen: LPINT) -> SOCKET {
+pub(super) extern "C" fn hoptrail_accept(s: SOCKET, addr: LPSOCKADDR, addrlen: LPINT) -> SOCKET {
     guard(INVALID_SOCKET, || {
         let fd = socket(s)?;
         let (addr, addrlen) = (addr as usize, addrlen as usize);
@@ -60,7 +60,7 @@ pub extern "C" fn hoptrail_accept(s: SOCKET, addr: LPSOCKADDR, addrlen: LPINT) -
 
 /// connect: a non-blocking one that is under way fails with WSAEWOULDBLOCK, as on Windows.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_connect(s: SOCKET, name: LPCSOCKADDR, namelen: INT) -> INT {
+pub(super) extern "C" fn hoptrail_connect(s: SOCKET, name: LPCSOCKADDR, namelen: INT) -> INT {
     zero_or_error(|| {
         let (fd, name) = (socket(s)?, bytes(name as usize, namelen)?);
         match system::connect(fd, &name) {
@@ -72,7 +72,7 @@ pub extern "C" fn hoptrail_connect(s: SOCKET, name: LPCSOCKADDR, namelen: INT) -
 
 /// shutdown: SD_RECEIVE, SD_SEND and SD_BOTH are the system's SHUT_RD, SHUT_WR and SHUT_RDWR.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_shutdown(s: SOCKET, how: INT) -> INT {
+pub(super) extern "C" fn hoptrail_shutdown(s: SOCKET, how: INT) -> INT {
     zero_or_error(|| {
         let fd = socket(s)?;
         // SAFETY: shutdown(2) has no conditions.
@@ -82,13 +82,13 @@ pub extern "C" fn hoptrail_shutdown(s: SOCKET, how: INT) -> INT {
 
 /// send: without SIGPIPE.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_send(s: SOCKET, buf: LPCVOID, len: INT, flags: INT) -> INT {
+pub(super) extern "C" fn hoptrail_send(s: SOCKET, buf: LPCVOID, len: INT, flags: INT) -> INT {
     hoptrail_sendto(s, buf, len, flags, std::ptr::null(), 0)
 }
 
 /// sendto: without SIGPIPE.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_sendto(
+pub(super) extern "C" fn hoptrail_sendto(
     s: SOCKET,
     buf: LPCVOID,
     len: INT,
@@ -110,13 +110,13 @@ pub extern "C" fn hoptrail_sendto(
 
 /// recv: on a socket with switches on, it loses the records of a flow that begins.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_recv(s: SOCKET, buf: LPVOID, len: INT, flags: INT) -> INT {
+pub(super) extern "C" fn hoptrail_recv(s: SOCKET, buf: LPVOID, len: INT, flags: INT) -> INT {
     hoptrail_recvfrom(s, buf, len, flags, std::ptr::null_mut(), std::ptr::null_mut())
 }
 
 /// recvfrom: as recv.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_recvfrom(
+pub(super) extern "C" fn hoptrail_recvfrom(
     s: SOCKET,
     buf: LPVOID,
     len: INT,
@@ -150,7 +150,7 @@ pub extern "C" fn hoptrail_recvfrom(
 
 /// getsockname.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_getsockname(s: SOCKET, name: LPSOCKADDR, namelen: LPINT) -> INT {
+pub(super) extern "C" fn hoptrail_getsockname(s: SOCKET, name: LPSOCKADDR, namelen: LPINT) -> INT {
     zero_or_error(|| {
         let (fd, name, size) = (socket(s)?, name as usize, namelen as usize);
         // SAFETY: the kernel checks both addresses, and writes through neither when it cannot.
@@ -161,7 +161,7 @@ pub extern "C" fn hoptrail_getsockname(s: SOCKET, name: LPSOCKADDR, namelen: LPI
 
 /// getpeername.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_getpeername(s: SOCKET, name: LPSOCKADDR, namelen: LPINT) -> INT {
+pub(super) extern "C" fn hoptrail_getpeername(s: SOCKET, name: LPSOCKADDR, namelen: LPINT) -> INT {
     zero_or_error(|| {
         let (fd, name, size) = (socket(s)?, name as usize, namelen as usize);
         // SAFETY: the kernel checks both addresses, and writes through neither when it cannot.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// What setsockopt means in a file that includes the header.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_setsockopt(
+pub(super) extern "C" fn hoptrail_setsockopt(
     s: SOCKET,
     level: INT,
     optname: INT,
@@ -35,7 +35,7 @@ pub extern "C" fn hoptrail_setsockopt(
 
 /// What getsockopt means in a file that includes the header.
 #[unsafe(no_mangle)]
-pub extern "C" fn hoptrail_getsockopt(
+pub(super) extern "C" fn hoptrail_getsockopt(
     s: SOCKET,
     level: INT,
     optname: INT,

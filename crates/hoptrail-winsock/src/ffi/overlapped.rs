@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Gives the result of an overlapped operation. FALSE with WSA_IO_INCOMPLETE while it is pending and
 /// fWait is FALSE; FALSE with the operation's error when it failed.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSAGetOverlappedResult(
+pub(super) extern "C" fn WSAGetOverlappedResult(
     s: SOCKET,
     lpOverlapped: LPWSAOVERLAPPED,
     lpcbTransfer: LPDWORD,
@@ -37,7 +37,7 @@ pub extern "C" fn WSAGetOverlappedResult(
 
 /// As WSAGetOverlappedResult, without flags.
 #[unsafe(no_mangle)]
-pub extern "C" fn GetOverlappedResult(
+pub(super) extern "C" fn GetOverlappedResult(
     hFile: HANDLE,
     lpOverlapped: LPOVERLAPPED,
     lpNumberOfBytesTransferred: LPDWORD,
@@ -54,7 +54,7 @@ pub extern "C" fn GetOverlappedResult(
 /// Cancels the pending operation of lpOverlapped, or all of the socket when it is NULL. FALSE with
 /// ERROR_NOT_FOUND when there is none.
 #[unsafe(no_mangle)]
-pub extern "C" fn CancelIoEx(hFile: HANDLE, lpOverlapped: LPOVERLAPPED) -> BOOL {
+pub(super) extern "C" fn CancelIoEx(hFile: HANDLE, lpOverlapped: LPOVERLAPPED) -> BOOL {
     true_or_false(|| {
         startup::check()?;
         cancel(hFile as usize, lpOverlapped as usize, |_| true)
@@ -63,7 +63,7 @@ pub extern "C" fn CancelIoEx(hFile: HANDLE, lpOverlapped: LPOVERLAPPED) -> BOOL 
 
 /// Cancels what the calling thread has pending on the socket.
 #[unsafe(no_mangle)]
-pub extern "C" fn CancelIo(hFile: HANDLE) -> BOOL {
+pub(super) extern "C" fn CancelIo(hFile: HANDLE) -> BOOL {
     true_or_false(|| {
         startup::check()?;
         let own = crate::thread::current().id;
@@ -117,7 +117,8 @@ pub(super) fn submit(call: Asynchronous, mut work: Box<dyn Work>) -> Result<()> 
         Step::NotYet(interest) => {
             let ticket = Ticket { fd, cookie, issuer, tag };
             let operation = Arc::new(Operation::new(ticket, work, Box::new(told)));
-            if let Err(error) = world::get().reactor()?.submit(&operation, interest) {
+            let reactor = world::get().reactor();
+            if let Err(error) = reactor.and_then(|r| r.submit(&operation, interest)) {
                 operation.forget(|| {});
                 return Err(error);
             }
@@ -154,8 +155,8 @@ impl Told {
     }
 
     fn begin(&self) -> Result<()> {
-        self.write(offset_of!(WSAOVERLAPPED, InternalHigh), 0)?;
-        self.write(offset_of!(WSAOVERLAPPED, Internal), STATUS_PENDING as usize)?;
+        memory::write(self.at(offset_of!(WSAOVERLAPPED, InternalHigh)), &0usize)?;
+        memory::write(self.at(offset_of!(WSAOVERLAPPED, Internal)), &(STATUS_PENDING as usize))?;
         if let Some(event) = &self.event {
             event.reset();
         }
@@ -164,14 +165,15 @@ impl Told {
 
     /// Writes the result into the OVERLAPPED; the status last, since programs look at it.
     fn note(&self, outcome: Result<usize>) {
-        let bytes = outcome.unwrap_or_else(|error| needed(error) as usize);
+        let bytes = outcome.unwrap_or_else(|error| needed(error) as usize).to_ne_bytes();
         // A caller that has freed it has lost it.
-        let _ = self.write(offset_of!(WSAOVERLAPPED, InternalHigh), bytes);
-        let _ = self.write(offset_of!(WSAOVERLAPPED, Internal), status(outcome));
+        let _ = memory::hand_over(self.at(offset_of!(WSAOVERLAPPED, InternalHigh)), &bytes);
+        let status = status(outcome).to_ne_bytes();
+        let _ = memory::hand_over(self.at(offset_of!(WSAOVERLAPPED, Internal)), &status);
     }
 
-    fn write(&self, offset: usize, value: usize) -> std::result::Result<(), memory::Fault> {
-        memory::write(self.overlapped.wrapping_add(offset), &value)
+    const fn at(&self, offset: usize) -> usize {
+        self.overlapped.wrapping_add(offset)
     }
 }
 

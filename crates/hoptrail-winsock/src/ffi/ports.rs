@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Makes a completion port (FileHandle INVALID_HANDLE_VALUE), or lets the overlapped operations of a
 /// socket be posted to one, under CompletionKey; a socket stays with its first port.
 #[unsafe(no_mangle)]
-pub extern "C" fn CreateIoCompletionPort(
+pub(super) extern "C" fn CreateIoCompletionPort(
     FileHandle: HANDLE,
     ExistingCompletionPort: HANDLE,
     CompletionKey: ULONG_PTR,
@@ -31,7 +31,7 @@ pub extern "C" fn CreateIoCompletionPort(
 /// Takes the next packet. FALSE with *lpOverlapped not NULL: the packet of an operation that failed,
 /// with its error; FALSE with NULL: there is no packet, WAIT_TIMEOUT or ERROR_ABANDONED_WAIT_0.
 #[unsafe(no_mangle)]
-pub extern "C" fn GetQueuedCompletionStatus(
+pub(super) extern "C" fn GetQueuedCompletionStatus(
     CompletionPort: HANDLE,
     lpNumberOfBytesTransferred: LPDWORD,
     lpCompletionKey: PULONG_PTR,
@@ -58,7 +58,7 @@ pub extern "C" fn GetQueuedCompletionStatus(
 
 /// Posts a packet by hand.
 #[unsafe(no_mangle)]
-pub extern "C" fn PostQueuedCompletionStatus(
+pub(super) extern "C" fn PostQueuedCompletionStatus(
     CompletionPort: HANDLE,
     dwNumberOfBytesTransferred: DWORD,
     dwCompletionKey: ULONG_PTR,

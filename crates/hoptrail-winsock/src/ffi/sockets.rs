@@ -14,7 +14,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 /// Opens a socket: a descriptor of the process, which every function of the system takes. It is
 /// overlapped if dwFlags has WSA_FLAG_OVERLAPPED.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSASocketW(
+pub(super) extern "C" fn WSASocketW(
     af: INT,
     r#type: INT,
     protocol: INT,
@@ -30,7 +30,7 @@ pub extern "C" fn WSASocketW(
 
 /// As WSASocketW.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSASocketA(
+pub(super) extern "C" fn WSASocketA(
     af: INT,
     r#type: INT,
     protocol: INT,
@@ -47,7 +47,7 @@ pub extern "C" fn WSASocketA(
 /// Closes a socket. What is pending on it ends with WSA_OPERATION_ABORTED, a call that blocks on it
 /// with WSAEINTR. Closed by close(2) instead, pending operations end within about a second.
 #[unsafe(no_mangle)]
-pub extern "C" fn closesocket(s: SOCKET) -> INT {
+pub(super) extern "C" fn closesocket(s: SOCKET) -> INT {
     zero_or_error(|| {
         startup::check()?;
         let fd = Descriptor::new(s).ok_or(Error::NOT_A_SOCKET)?;
@@ -62,7 +62,7 @@ pub extern "C" fn closesocket(s: SOCKET) -> INT {
 
 /// Non-blocking mode, by the code FIONBIO; other codes fail with WSAEINVAL.
 #[unsafe(no_mangle)]
-pub extern "C" fn ioctlsocket(s: SOCKET, cmd: LONG, argp: LPULONG) -> INT {
+pub(super) extern "C" fn ioctlsocket(s: SOCKET, cmd: LONG, argp: LPULONG) -> INT {
     zero_or_error(|| {
         startup::check()?;
         let fd = Descriptor::new(s).ok_or(Error::NOT_A_SOCKET)?;

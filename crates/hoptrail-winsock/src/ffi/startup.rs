@@ -9,7 +9,7 @@ use crate::{Error, Result, memory, startup};
 /// Begins to use the library: every other function but WSAGetLastError and its like fails with
 /// WSANOTINITIALISED before. Returns the error itself: WSAVERNOTSUPPORTED, WSAEFAULT.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSAStartup(wVersionRequested: WORD, lpWSAData: LPWSADATA) -> INT {
+pub(super) extern "C" fn WSAStartup(wVersionRequested: WORD, lpWSAData: LPWSADATA) -> INT {
     match start(wVersionRequested, lpWSAData as usize) {
         Ok(()) => 0,
         Err(error) => error.code(),
@@ -19,14 +19,14 @@ pub extern "C" fn WSAStartup(wVersionRequested: WORD, lpWSAData: LPWSADATA) -> I
 /// Ends what one WSAStartup began. The last one ends every pending operation without telling
 /// anybody: no event is signalled, no routine is called, nothing is posted. Sockets stay open.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSACleanup() -> INT {
+pub(super) extern "C" fn WSACleanup() -> INT {
     zero_or_error(startup::clean_up)
 }
 
 /// Interrupts the blocking call of the calling thread, which then fails with WSAEINTR. For signal
 /// handlers; fails with WSAEINVAL when the thread is not in a blocking call.
 #[unsafe(no_mangle)]
-pub extern "C" fn WSACancelBlockingCall() -> INT {
+pub(super) extern "C" fn WSACancelBlockingCall() -> INT {
     // Nothing here takes a lock or memory.
     if cancel_own() {
         return 0;

@@ -8,7 +8,7 @@ use crate::{Error, Result, memory, thread, world};
 /// Queues a routine to a thread, which runs it in its next alertable wait. The structure is no longer
 /// used when this returns.
 #[unsafe(no_mangle)]
-pub extern "C" fn WPUQueueApc(
+pub(super) extern "C" fn WPUQueueApc(
     lpThreadId: LPWSATHREADID,
     lpfnUserApc: LPWSAUSERAPC,
     dwContext: DWORD_PTR,
@@ -26,7 +26,7 @@ pub extern "C" fn WPUQueueApc(
 
 /// Fills in the calling thread's identity, for WSPIoctl and WPUQueueApc.
 #[unsafe(no_mangle)]
-pub extern "C" fn WPUOpenCurrentThread(lpThreadId: LPWSATHREADID, lpErrno: LPINT) -> INT {
+pub(super) extern "C" fn WPUOpenCurrentThread(lpThreadId: LPWSATHREADID, lpErrno: LPINT) -> INT {
     provider_call(lpErrno as usize, || {
         memory::write(lpThreadId as usize, &WSATHREADID::default())?;
         let handle = world::get().handles.open(Object::Thread(thread::current()));
@@ -37,7 +37,7 @@ pub extern "C" fn WPUOpenCurrentThread(lpThreadId: LPWSATHREADID, lpErrno: LPINT
 
 /// Gives an identity back.
 #[unsafe(no_mangle)]
-pub extern "C" fn WPUCloseThread(lpThreadId: LPWSATHREADID, lpErrno: LPINT) -> INT {
+pub(super) extern "C" fn WPUCloseThread(lpThreadId: LPWSATHREADID, lpErrno: LPINT) -> INT {
     provider_call(lpErrno as usize, || {
         let handle = id(lpThreadId as usize)?.ThreadHandle;
         world::get().handles.close(handle, |object| matches!(object, Object::Thread(_)))

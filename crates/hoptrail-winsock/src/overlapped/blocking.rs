@@ -119,8 +119,9 @@ impl Waiting {
         if !polled[1].revents().is_empty() {
             return Err(Error::INTERRUPTED);
         }
-        if polled[0].revents().contains(PollFlags::NVAL) {
-            return Err(Error::NOT_A_SOCKET);
+        // Closed, and perhaps another socket by now.
+        if self.blocked.fd.cookie()? != self.blocked.cookie {
+            return Err(Error::INTERRUPTED);
         }
         Ok(())
     }

@@ -20,6 +20,17 @@ pub(crate) enum Step {
     NotYet(Interest),
 }
 
+/// What came of running an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ran {
+    /// It is over, and who waits for it has been told.
+    Told,
+    /// It is pending still.
+    InVain(Interest),
+    /// Somebody else is ending it, or has.
+    Not,
+}
+
 /// What is to be done. An attempt never blocks.
 pub(crate) trait Work: Send {
     fn attempt(&mut self, fd: Descriptor) -> Step;
@@ -79,14 +90,14 @@ impl Operation {
         Self { ticket, inner: Mutex::new(inner), changed: Condvar::new() }
     }
 
-    /// Another attempt; gives what to wait for when it was in vain. When it is over, `leave` is called
-    /// before anybody is told: who is told may use the OVERLAPPED and the socket again at once.
-    pub(crate) fn run(&self, fd: Descriptor, leave: impl FnOnce()) -> Option<Interest> {
+    /// Another attempt. When it is over, `leave` is called before anybody is told: who is told may use
+    /// the OVERLAPPED and the socket again at once.
+    pub(crate) fn run(&self, fd: Descriptor, leave: impl FnOnce()) -> Ran {
         let mut inner = self.lock();
         if inner.phase != Phase::Waiting {
-            return None;
+            return Ran::Not;
         }
-        let mut work = inner.work.take()?;
+        let Some(mut work) = inner.work.take() else { return Ran::Not };
         inner.phase = Phase::Running;
         drop(inner);
         let step = work.attempt(fd);
@@ -97,15 +108,15 @@ impl Operation {
                 inner.work = Some(work);
                 drop(inner);
                 self.changed.notify_all();
-                Some(interest)
+                Ran::InVain(interest)
             }
             Step::NotYet(_) => {
                 self.tell(inner, leave, |completion| completion.complete(Err(Error::ABORTED)));
-                None
+                Ran::Told
             }
             Step::Done(outcome) => {
                 self.tell(inner, leave, |completion| completion.complete(outcome));
-                None
+                Ran::Told
             }
         }
     }
@@ -127,10 +138,6 @@ impl Operation {
         while inner.phase != Phase::Settled {
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    pub(crate) fn is_settled(&self) -> bool {
-        self.lock().phase == Phase::Settled
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -207,10 +214,10 @@ mod tests {
     #[test]
     fn it_is_told_once() {
         let (op, told) = operation(&[Step::NotYet(Interest::Read), Step::Done(Ok(7))]);
-        assert_eq!(op.run(op.ticket.fd, || {}), Some(Interest::Read));
+        assert_eq!(op.run(op.ticket.fd, || {}), Ran::InVain(Interest::Read));
         assert!(!op.is_over());
-        assert_eq!(op.run(op.ticket.fd, || {}), None);
-        assert_eq!(op.run(op.ticket.fd, || {}), None);
+        assert_eq!(op.run(op.ticket.fd, || {}), Ran::Told);
+        assert_eq!(op.run(op.ticket.fd, || {}), Ran::Not);
         assert!(!op.cancel(|| {}));
         op.wait();
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [Ok(7)]);
@@ -221,7 +228,7 @@ mod tests {
         let (op, told) = operation(&[]);
         assert!(op.cancel(|| {}));
         assert!(!op.cancel(|| {}));
-        assert_eq!(op.run(op.ticket.fd, || {}), None);
+        assert_eq!(op.run(op.ticket.fd, || {}), Ran::Not);
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [Err(Error::ABORTED)]);
     }
 

@@ -4,11 +4,12 @@
 //! attempts: a connection that is closed behind this library's back ends as if nobody watched it, and
 //! its operations are found within [`SWEEP`].
 
-use super::operation::{Interest, Operation};
+use super::operation::{Interest, Operation, Ran};
 use crate::system::{self, Descriptor};
 use crate::{Error, Result};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -172,8 +173,12 @@ impl Reactor {
             let limit = Timespec { tv_sec: SWEEP.as_secs() as i64, tv_nsec: 0 };
             let limit = (self.pending() != 0).then_some(&limit);
             events.clear();
-            // An interrupted wait is only a short one.
-            let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), limit);
+            let room = rustix::buffer::spare_capacity(&mut events);
+            let waited = epoll::wait(&self.epoll, room, limit);
+            if waited.is_err_and(|errno| errno != Errno::INTR) {
+                // Somebody has closed all descriptors, this library's too: the sweep ends what pends.
+                std::thread::sleep(SWEEP);
+            }
             for event in &events {
                 self.happened(*event);
             }
@@ -198,10 +203,10 @@ impl Reactor {
         };
         for operation in &operations {
             match operation.run(Descriptor::of(&own), || self.unwatch(operation)) {
-                Some(interest) => self.again(key, operation, interest),
-                // Another thread may be telling of it just now: then that one removes the tag afterwards.
-                None if operation.is_settled() => self.untag(operation),
-                None => {}
+                Ran::InVain(interest) => self.again(key, operation, interest),
+                Ran::Told => self.untag(operation),
+                // Whoever ends it untags it, when it was told.
+                Ran::Not => {}
             }
         }
         drop(own);
@@ -238,7 +243,7 @@ impl Reactor {
         }
         let (fd, data) = (watch.fd.fd(), EventData::new_u64(key));
         match epoll::modify(&self.epoll, fd, data, flags) {
-            Err(rustix::io::Errno::NOENT) => Ok(epoll::add(&self.epoll, fd, data, flags)?),
+            Err(Errno::NOENT) => Ok(epoll::add(&self.epoll, fd, data, flags)?),
             other => Ok(other?),
         }
     }

@@ -157,6 +157,49 @@ static void interrupted(void)
     scene_end();
 }
 
+static void stop_blocking(int signal)
+{
+    (void)signal;
+    (void)WSACancelBlockingCall();
+}
+
+/* The call goes on after a handler with SA_RESTART only if the handler does not say otherwise. */
+static void interrupted_by_cancel_blocking_call(void)
+{
+    scene_begin();
+    struct sigaction action = {.sa_handler = stop_blocking, .sa_flags = SA_RESTART};
+    EQUAL(sigaction(SIGUSR1, &action, NULL), 0);
+    FAILS(WSACancelBlockingCall(), WSAEINVAL);
+    struct unanswered connecting = unanswered(tcp());
+    pthread_t thread = start_thread(block, (void *)(intptr_t)connecting.socket);
+    struct timespec soon;
+    do {
+        EQUAL(pthread_kill(thread, SIGUSR1), 0);
+        clock_gettime(CLOCK_REALTIME, &soon);
+        soon.tv_nsec += 10000000;
+        soon.tv_sec += soon.tv_nsec / 1000000000;
+        soon.tv_nsec %= 1000000000;
+    } while (pthread_timedjoin_np(thread, NULL, &soon) != 0);
+    close(connecting.listener);
+    close(connecting.filler);
+    EQUAL(closesocket(connecting.socket), 0);
+    scene_end();
+}
+
+/* Another thread closes the socket under a blocking call. */
+static void interrupted_by_closesocket(void)
+{
+    scene_begin();
+    struct unanswered connecting = unanswered(tcp());
+    pthread_t thread = start_thread(block, (void *)(intptr_t)connecting.socket);
+    usleep(50000); /* before it blocks, it would be WSAENOTSOCK */
+    EQUAL(closesocket(connecting.socket), 0);
+    join(thread);
+    close(connecting.listener);
+    close(connecting.filler);
+    scene_end();
+}
+
 static void would_block(void)
 {
     scene_begin();
@@ -302,7 +345,8 @@ static void no_such_option(void)
 }
 
 TESTS(TEST(acme, io_pending), TEST(acme, operation_aborted), TEST(acme, access_denied),
-      TEST(acme, fault_of_each_pointer), TEST(acme, in_progress), TEST(acme, interrupted), TEST(acme, would_block),
+      TEST(acme, fault_of_each_pointer), TEST(acme, in_progress), TEST(acme, interrupted),
+      TEST(acme, interrupted_by_cancel_blocking_call), TEST(acme, interrupted_by_closesocket), TEST(acme, would_block),
       TEST(acme, invalid), TEST(acme, network_down), TEST(acme, network_down_while_pending),
       TEST(none, without_an_engine), TEST(none, not_a_socket), TEST(none, not_supported),
       TEST(acme, insufficient_buffer), TEST(acme, not_connected), TEST(acme, no_such_option))

@@ -361,7 +361,46 @@ static void statement_40_different_clients_have_different_records(void)
     scene_end();
 }
 
-TESTS(TEST(acme, statement_25_on_a_new_socket), TEST(acme, statement_26_its_connect_has_a_past),
+/* Bound to `lo`, the only interface there is; 0 for none. */
+static uint32_t interface_of(SOCKET socket)
+{
+    uint32_t index = 77;
+    INT size = sizeof index;
+    EQUAL(getsockopt(socket, SOL_SOCKET, SO_BINDTOIFINDEX, &index, &size), 0);
+    return index;
+}
+
+static void the_applications_interface_is_followed(void)
+{
+    uint32_t lo = 1;
+    struct sockaddr_in to = address("192.0.2.10", 80);
+    scene_begin();
+    SOCKET listener = acme_listens(), destination = origin();
+    be("app");
+    SOCKET client = tcp();
+    EQUAL(setsockopt(client, SOL_SOCKET, SO_BINDTOIFINDEX, &lo, sizeof lo), 0);
+    EQUAL(connect(client, (struct sockaddr *)&to, sizeof to), 0);
+    be("acme");
+    SOCKET accepted = accept(listener, NULL, NULL), upstream = tcp(), other = tcp();
+    struct blob records = records_of(accepted);
+    EQUAL(interface_of(upstream), 0);
+    EQUAL(set_records(upstream, &records), 0);
+    EQUAL(interface_of(upstream), lo);
+    connect_to_origin(upstream);
+    /* Of an application that has not bound its socket. */
+    struct redirected connection = redirect(listener, 80);
+    records = records_of(connection.accepted);
+    EQUAL(set_records(other, &records), 0);
+    EQUAL(interface_of(other), 0);
+    SOCKET all[] = {listener, destination, client, accepted, upstream, other};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        EQUAL(closesocket(all[i]), 0);
+    }
+    close_both(connection);
+    scene_end();
+}
+
+TESTS(TEST(acme, the_applications_interface_is_followed), TEST(acme, statement_25_on_a_new_socket), TEST(acme, statement_26_its_connect_has_a_past),
       TEST(two, statement_27_the_first_program_is_known), TEST(acme, statement_28_only_its_proxy_may),
       TEST(acme, statement_29_an_output_size), TEST(acme, statement_30_an_input_that_is_not_there),
       TEST(acme, statement_31_size_0), TEST(acme, statement_32_altered_records), TEST(acme, statement_33_the_count_is_0),

@@ -1,15 +1,15 @@
 //! UDP by control messages (statements 67 to 80).
 
 use super::scene::Started;
+use super::winsock::{
+    WSACloseEvent, WSACreateEvent, WSAGetLastError, WSAGetOverlappedResult, WSARecvMsg, WSASendMsg,
+    hoptrail_getsockopt, hoptrail_recv, hoptrail_setsockopt,
+};
 use hoptrail_testkit::lab::socket::Kind;
 use hoptrail_testkit::lab::stage::held;
 use hoptrail_testkit::lab::{Actor, Fd, Lab, PORT, V4, V4_OTHER, V6, at, eventually, listener};
 use hoptrail_winsock::codes;
-use hoptrail_winsock::ffi::types::{WSABUF, WSAMSG};
-use hoptrail_winsock::ffi::{
-    WSACloseEvent, WSACreateEvent, WSAGetLastError, WSAGetOverlappedResult, WSARecvMsg, WSASendMsg,
-    hoptrail_getsockopt, hoptrail_recv, hoptrail_setsockopt,
-};
+use hoptrail_winsock::types::{WSABUF, WSAMSG};
 use serde::{Deserialize, Serialize};
 use std::net::{SocketAddr, UdpSocket};
 use std::ptr::null_mut;

@@ -2,15 +2,15 @@
 
 use super::pending::udp_pair;
 use super::scene::{RECORDS, Scene, Started, connecting, ioctl, let_in, overlapped};
-use hoptrail_testkit::lab::{PORT, V4};
-use hoptrail_winsock::codes;
-use hoptrail_winsock::ffi::types::{DWORD, HANDLE, LPWSAOVERLAPPED, WSAOVERLAPPED};
-use hoptrail_winsock::ffi::{
+use super::winsock::{
     CancelIoEx, CloseHandle, CreateIoCompletionPort, GetQueuedCompletionStatus, SleepEx,
     WSACloseEvent, WSACreateEvent, WSAGetLastError, WSAGetOverlappedResult, WSAIoctl,
     WSAWaitForMultipleEvents, closesocket,
 };
+use hoptrail_testkit::lab::{PORT, V4};
+use hoptrail_winsock::codes;
 use hoptrail_winsock::ioctl::live;
+use hoptrail_winsock::types::{DWORD, HANDLE, LPWSAOVERLAPPED, WSAOVERLAPPED};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::ptr::{null_mut, without_provenance_mut};
 use std::sync::atomic::{AtomicU32, Ordering};

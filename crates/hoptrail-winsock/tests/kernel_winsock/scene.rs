@@ -1,9 +1,9 @@
 //! The usual scene, and the C functions as the tests call them.
 
+use super::winsock::{WSACleanup, WSAGetLastError, WSAIoctl, WSAStartup};
 use hoptrail_testkit::lab::{Actor, Fd, Lab, Origin, PORT, V4, listener};
 use hoptrail_winsock::codes;
-use hoptrail_winsock::ffi::types::{LPDWORD, LPVOID, LPWSAOVERLAPPED, WSADATA, WSAOVERLAPPED};
-use hoptrail_winsock::ffi::{WSACleanup, WSAGetLastError, WSAIoctl, WSAStartup};
+use hoptrail_winsock::types::{LPDWORD, LPVOID, LPWSAOVERLAPPED, WSADATA, WSAOVERLAPPED};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::ptr::{null_mut, without_provenance_mut};

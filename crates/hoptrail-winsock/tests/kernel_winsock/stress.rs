@@ -3,13 +3,13 @@
 //! `HOPTRAIL_IOCTLS` says how many calls the first test makes: 1000000 in CI.
 
 use super::scene::{CONTEXT, RECORDS, Scene, Started, connecting, ioctl, overlapped};
-use hoptrail_winsock::codes;
-use hoptrail_winsock::ffi::types::{DWORD, HANDLE, LPWSAOVERLAPPED};
-use hoptrail_winsock::ffi::{
+use super::winsock::{
     CancelIoEx, CloseHandle, CreateIoCompletionPort, GetQueuedCompletionStatus, SleepEx,
     WSACloseEvent, WSACreateEvent, WSAGetLastError, WSAIoctl, WSAWaitForMultipleEvents,
 };
+use hoptrail_winsock::codes;
 use hoptrail_winsock::ioctl::{Live, live};
+use hoptrail_winsock::types::{DWORD, HANDLE, LPWSAOVERLAPPED};
 use std::os::fd::AsRawFd;
 use std::ptr::{null_mut, without_provenance_mut};
 use std::sync::atomic::{AtomicU64, Ordering};

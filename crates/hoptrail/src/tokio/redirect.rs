@@ -75,3 +75,46 @@ async fn connected(dialling: Dialling) -> Result<TcpStream> {
         Ok(Some(error)) | Err(error) => Err(failed(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, Records};
+    use std::net::TcpListener;
+    use tokio::runtime::Runtime;
+
+    #[test]
+    fn a_dial_ends_in_a_connection_or_in_the_reason() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        Runtime::new().unwrap().block_on(async {
+            let stream = connected(crate::dialling::sample(to)).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), to);
+            drop(listener);
+            let error = connected(crate::dialling::sample(to)).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.operation()),
+                (ErrorKind::Refused, Operation::Connect(to))
+            );
+        });
+    }
+
+    #[test]
+    fn without_an_engine_records_cannot_be_set_and_nothing_is_dialled() {
+        let records = Records::from_bytes(crate::trail::sample(1).as_bytes());
+        let to = "127.0.0.1:9".parse().unwrap();
+        let redirect = Redirect::from(crate::Redirect::with_destination(records, to));
+        let soon = Duration::from_secs(5);
+        Runtime::new().unwrap().block_on(async {
+            for error in [
+                redirect.dial().await.unwrap_err(),
+                redirect.dial_to(to).await.unwrap_err(),
+                redirect.dial_timeout(soon).await.unwrap_err(),
+                redirect.dial_to_timeout(to, soon).await.unwrap_err(),
+            ] {
+                assert_eq!(error.operation(), Operation::SetRecords);
+                assert!(matches!(error.kind(), ErrorKind::NoEngine | ErrorKind::BadRecords));
+            }
+        });
+    }
+}

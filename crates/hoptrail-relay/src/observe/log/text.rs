@@ -73,7 +73,7 @@ fn end(ended: &Ended) -> String {
     let style = if end == End::Closed { Style::new() } else { BAD };
     let rule = match ended.ledger.rule {
         Some(rule) if end == End::Denied => format!(" by rule {}", rule.0),
-        Some(rule) => format!(", allowed by rule {}", rule.0),
+        Some(rule) => format!(", rule {}", rule.0),
         None => String::new(),
     };
     let watched = ended.ledger.watched.map(|n| format!(", pattern {n} seen")).unwrap_or_default();
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(
             plain(&ended(ledger("example.org"), End::Closed)),
             "2026-01-01T00:00:00.000Z tcp curl[4100] root        → 192.0.2.10:443       tls example.org    \
-             ↑    517 B ↓   3.4 MB   1.50 s hop 2  closed, allowed by rule 3"
+             ↑    517 B ↓   3.4 MB   1.50 s hop 2  closed, rule 3"
         );
         let cause = Cause { step: Step::Connect, errno: 111 };
         assert_eq!(

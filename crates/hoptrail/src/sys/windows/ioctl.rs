@@ -7,7 +7,7 @@ use std::os::windows::io::{AsRawSocket, RawSocket};
 use std::ptr::{null, null_mut};
 use windows_sys::Win32::Foundation::ERROR_INSUFFICIENT_BUFFER;
 use windows_sys::Win32::Networking::WinSock::{
-    LPFN_WSARECVMSG, SIO_GET_EXTENSION_FUNCTION_POINTER, SOCKADDR, WSABUF, WSAEFAULT,
+    LPFN_WSARECVMSG, SIO_GET_EXTENSION_FUNCTION_POINTER, SOCKADDR, WSABUF, WSAEFAULT, WSAEMSGSIZE,
     WSAID_WSARECVMSG, WSAIoctl, WSAMSG, setsockopt,
 };
 
@@ -142,7 +142,12 @@ pub(super) fn receive(
         receive(socket.as_raw_socket() as _, &raw mut message, &raw mut count, null_mut(), None)
     };
     if result != 0 {
-        return Err(last_error());
+        let error = last_error();
+        if error.raw_os_error() != Some(WSAEMSGSIZE) {
+            return Err(error);
+        }
+        // The datagram was received, and what did not fit is cut off: no error elsewhere.
+        count = length(buffer.len());
     }
     let control_bytes = (message.Control.len as usize).min(control.len());
     Ok(Received { bytes: count as usize, control_bytes, from, flags: message.dwFlags })
@@ -199,5 +204,8 @@ mod tests {
         let received = receive(one.as_socket(), &mut buffer, &mut control).unwrap();
         assert_eq!(&buffer[..received.bytes], b"hello");
         assert_eq!((received.control_bytes, received.flags), (0, 0));
+        other.send_to(b"more than there is room for", one.local_addr().unwrap()).unwrap();
+        let received = receive(one.as_socket(), &mut buffer, &mut control).unwrap();
+        assert_eq!((&buffer[..], received.bytes), (&b"more than there "[..], 16));
     }
 }

@@ -13,7 +13,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use windows_sys::Win32::Networking::WinSock::{
     IP_WFP_REDIRECT_CONTEXT, IP_WFP_REDIRECT_RECORDS, IPPROTO_IP, IPPROTO_IPV6, MSG_CTRUNC,
-    WSAEMSGSIZE,
+    WSAECONNRESET, WSAEMSGSIZE, WSAENETRESET,
 };
 use zerocopy::IntoBytes;
 
@@ -61,7 +61,12 @@ impl Flows {
         buffer: &mut [u8],
     ) -> io::Result<(usize, SocketAddr)> {
         let mut room = [0; CONTROL_BYTES];
-        let received = ioctl::receive(borrow(socket), buffer, &mut room)?;
+        let received = loop {
+            match ioctl::receive(borrow(socket), buffer, &mut room) {
+                Err(error) if of_another_datagram(&error) => {}
+                received => break received?,
+            }
+        };
         let from = address(&received.from)?;
         if received.flags & MSG_CTRUNC != 0 {
             self.known().insert(from, Err(WSAEMSGSIZE));
@@ -127,6 +132,11 @@ pub(crate) fn dial_flow(redirect: &Redirect, first: Option<&[u8]>) -> Result<Udp
     let message = MsgHdr::new().with_addr(&name).with_buffers(&data).with_control(&control);
     socket.sendmsg(&message, 0).map_err(failed)?;
     Ok(socket.into())
+}
+
+/// Windows tells the next receive that an earlier reply found nobody. That says nothing of this one.
+fn of_another_datagram(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(WSAECONNRESET | WSAENETRESET))
 }
 
 fn address(storage: &[u64; 16]) -> io::Result<SocketAddr> {

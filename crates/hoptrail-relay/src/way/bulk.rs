@@ -1,0 +1,94 @@
+//! Bulk data: spliced through a pipe, and only looked at when somebody wants to see them.
+
+use super::{BUFFER, Broken, Ends, Go, SMALL, SMALL_WAKES, Tools, Way, source};
+use crate::mark::is_at_mark;
+use crate::pipes;
+use crate::tap::Ruling;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use rustix::pipe::{SpliceFlags, splice};
+
+impl Way {
+    /// One splice into the pipe; the next flush empties it.
+    pub(super) fn bulk(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Go, Broken> {
+        tools.bulk = true;
+        if self.pipe.is_none() {
+            self.pipe = tools.pipes.take();
+        }
+        if self.pipe.is_none() {
+            // Enough pipes are in use, or descriptors have run out.
+            return self.copy(tools, ends);
+        }
+        let mut room = usize::try_from(ends.allowance).unwrap_or(usize::MAX).min(pipes::capacity());
+        if ends.tap.is_some() {
+            if self.peek(tools, ends, room) == Go::Deny {
+                return Ok(Go::Deny);
+            }
+            if self.seen == 0 {
+                return self.read_after_peek(tools, ends);
+            }
+            room = room.min(self.seen);
+        }
+        self.splice_in(ends, room)
+    }
+
+    /// Shows the tap what comes next, unless it has seen that already.
+    fn peek(&mut self, tools: &mut Tools, ends: &mut Ends<'_>, room: usize) -> Go {
+        if self.seen > 0 {
+            return Go::On;
+        }
+        let buffer = &mut tools.buffer[..room.min(BUFFER)];
+        // The end and errors are for the read to find.
+        let (Ok((n, _)), Some(tap)) =
+            (recv(ends.source, &mut *buffer, RecvFlags::PEEK), &mut ends.tap)
+        else {
+            return Go::On;
+        };
+        self.seen = n;
+        match tap.see(&buffer[..n]) {
+            Ruling::Pass => Go::On,
+            Ruling::Deny => Go::Deny,
+        }
+    }
+
+    /// There was nothing to see: a splice would take what has come since, unseen.
+    fn read_after_peek(&mut self, tools: &mut Tools, ends: &mut Ends<'_>) -> Result<Go, Broken> {
+        let go = self.copy(tools, ends)?;
+        if !self.readable {
+            self.note_wake();
+        }
+        Ok(go)
+    }
+
+    fn splice_in(&mut self, ends: &mut Ends<'_>, room: usize) -> Result<Go, Broken> {
+        let Some(pipe) = &mut self.pipe else { return Ok(Go::On) };
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        match splice(ends.source, None, &pipe.write, None, room, flags) {
+            // splice(2) takes an urgent byte with the end behind it for the end.
+            Ok(0) if is_at_mark(ends.source) => self.urgent = true,
+            Ok(0) => self.ended = true,
+            Ok(n) => {
+                pipe.filled += n;
+                ends.allowance -= n as u64;
+                self.seen = self.seen.saturating_sub(n);
+                self.moved += n as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                self.note_wake();
+            }
+            Err(error) => return Err(source(error)),
+        }
+        Ok(Go::On)
+    }
+
+    /// The source has run dry. After some wakes with little data the buffer is cheaper again.
+    fn note_wake(&mut self) {
+        self.streak = if self.moved < SMALL { self.streak + 1 } else { 0 };
+        self.moved = 0;
+        if self.streak >= SMALL_WAKES {
+            (self.bulk, self.streak) = (false, 0);
+        }
+    }
+}
