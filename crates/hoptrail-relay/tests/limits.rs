@@ -8,8 +8,11 @@ mod drain;
 #[path = "limits/places.rs"]
 mod places;
 #[path = "wire/record.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod record;
 #[path = "wire/route.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod route;
 #[path = "wire/stream.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod stream;

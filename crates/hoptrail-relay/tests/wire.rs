@@ -8,10 +8,13 @@ mod ends;
 #[path = "wire/flow.rs"]
 mod flow;
 #[path = "wire/record.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod record;
 #[path = "wire/route.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod route;
 #[path = "wire/stream.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod stream;
 #[path = "wire/urgent.rs"]
 mod urgent;

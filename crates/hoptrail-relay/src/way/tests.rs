@@ -16,6 +16,7 @@ use std::sync::LazyLock;
 const PERIOD: u64 = 251;
 const SOURCE: u64 = 0;
 const TARGET: u64 = 1;
+const SINK: u64 = 2;
 /// Waits for an event until it is called stuck.
 const STUCK: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -112,6 +113,9 @@ impl Rig {
             EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
         epoll::add(&epoll, &from, EventData::new_u64(SOURCE), flags).unwrap();
         epoll::add(&epoll, &to, EventData::new_u64(TARGET), flags).unwrap();
+        // What is on its way through the kernel is waited for too.
+        let arrives = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&epoll, &sink, EventData::new_u64(SINK), arrives).unwrap();
         Self {
             source,
             from: from.into(),
@@ -184,7 +188,8 @@ impl Rig {
         for event in &events {
             match event.data.u64() {
                 SOURCE => self.way.note_source(event.flags),
-                _ => self.way.note_target(event.flags),
+                TARGET => self.way.note_target(event.flags),
+                _ => {}
             }
         }
         !events.is_empty()

@@ -11,16 +11,16 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 const TASK: &str = "HOPTRAIL_TEST_SCARCE";
 const LIMIT: u64 = 512;
 
-pub struct Scarce {
+pub(crate) struct Scarce {
     child: Child,
     order: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
-    pub at: SocketAddr,
+    pub(crate) at: SocketAddr,
 }
 
 impl Scarce {
     /// A relay to `to` that has only so many descriptors left for connections.
-    pub fn start(to: SocketAddr, left: usize) -> Self {
+    pub(crate) fn start(to: SocketAddr, left: usize) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child::a_relay_with_few_descriptors", "--ignored", "--nocapture"])
             .env(TASK, format!("{to} {left}"))
@@ -35,14 +35,14 @@ impl Scarce {
     }
 
     /// Waits until it has told of pauses so many times.
-    pub fn wait_for_pauses(&mut self, n: usize) {
+    pub(crate) fn wait_for_pauses(&mut self, n: usize) {
         let order = self.order.as_mut().unwrap();
         writeln!(order, "{n}").unwrap();
         after("paused ", &mut self.lines);
     }
 
     /// Ends it; what it has told of pauses.
-    pub fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         drop(self.order.take());
         let told = after("pauses ", &mut self.lines);
         assert!(self.child.wait().unwrap().success());

@@ -100,6 +100,9 @@ fn waiting_bytes_can_be_counted_and_peeked_at() {
 fn the_relays_sockets_wait_for_nothing_and_watch_their_peers() {
     let route = Route::relayed();
     let (client, server) = route.pair();
+    // By then it has set them.
+    send(&client, 0, 1).unwrap();
+    receive_exactly(&server, 0, 1);
     let ends = [client.local_addr().unwrap(), server.local_addr().unwrap()];
     let of_relay: Vec<_> = sockets_to(&ends);
     assert_eq!(of_relay.len(), 2);

@@ -6,10 +6,10 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 /// How long a test waits for what must happen.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
-pub struct Record {
+pub(crate) struct Record {
     opened: AtomicU64,
     told: Mutex<Told>,
     changed: Condvar,
@@ -23,32 +23,32 @@ struct Told {
 
 impl Record {
     /// The next connection that has ended.
-    pub fn next_end(&self) -> (Ledger, End) {
+    pub(crate) fn next_end(&self) -> (Ledger, End) {
         self.ends(1).remove(0)
     }
 
     /// The next `n` connections that have ended.
-    pub fn ends(&self, n: usize) -> Vec<(Ledger, End)> {
+    pub(crate) fn ends(&self, n: usize) -> Vec<(Ledger, End)> {
         self.wait(|told| (told.ended.len() >= n).then(|| told.ended.drain(..n).collect()))
     }
 
     /// How many connections have ended and were not asked for.
-    pub fn ended(&self) -> usize {
+    pub(crate) fn ended(&self) -> usize {
         self.told.lock().unwrap().ended.len()
     }
 
     /// How many have been opened.
-    pub fn opened(&self) -> u64 {
+    pub(crate) fn opened(&self) -> u64 {
         self.opened.load(Ordering::SeqCst)
     }
 
     /// Waits until accepting was paused, or goes on, for the `n`th time, and gives all that was told so far.
-    pub fn pauses(&self, n: usize) -> Vec<bool> {
+    pub(crate) fn pauses(&self, n: usize) -> Vec<bool> {
         self.wait(|told| (told.paused.len() >= n).then(|| told.paused.clone()))
     }
 
     /// What was told of pauses so far.
-    pub fn pauses_now(&self) -> Vec<bool> {
+    pub(crate) fn pauses_now(&self) -> Vec<bool> {
         self.told.lock().unwrap().paused.clone()
     }
 

@@ -20,19 +20,19 @@ static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 /// How a stream has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Seen {
+pub(crate) enum Seen {
     End,
     Reset,
 }
 
 /// The bytes of a stream from an offset on, at most [`PERIOD`] of them.
-pub fn bytes_at(offset: u64, n: usize) -> &'static [u8] {
+pub(crate) fn bytes_at(offset: u64, n: usize) -> &'static [u8] {
     let at = (offset % PERIOD as u64) as usize;
     &PATTERN[at..at + n.min(PERIOD)]
 }
 
 /// Sends so many bytes of the pattern from an offset on.
-pub fn send(mut stream: &TcpStream, offset: u64, n: u64) -> std::io::Result<()> {
+pub(crate) fn send(mut stream: &TcpStream, offset: u64, n: u64) -> std::io::Result<()> {
     let mut sent = 0;
     while sent < n {
         let piece = bytes_at(offset + sent, usize::try_from(n - sent).unwrap());
@@ -42,7 +42,7 @@ pub fn send(mut stream: &TcpStream, offset: u64, n: u64) -> std::io::Result<()> 
 }
 
 /// Reads once; panics when the bytes are not those of the pattern at that offset.
-pub fn receive(mut stream: &TcpStream, offset: u64, most: usize) -> std::io::Result<usize> {
+pub(crate) fn receive(mut stream: &TcpStream, offset: u64, most: usize) -> std::io::Result<usize> {
     let mut buffer = vec![0; most];
     let n = stream.read(&mut buffer)?;
     let mut checked = 0;
@@ -55,7 +55,7 @@ pub fn receive(mut stream: &TcpStream, offset: u64, most: usize) -> std::io::Res
 }
 
 /// Reads exactly so many bytes of the pattern.
-pub fn receive_exactly(stream: &TcpStream, offset: u64, n: u64) {
+pub(crate) fn receive_exactly(stream: &TcpStream, offset: u64, n: u64) {
     let mut at = 0;
     while at < n {
         let most = usize::try_from(n - at).unwrap().min(1 << 16);
@@ -66,7 +66,7 @@ pub fn receive_exactly(stream: &TcpStream, offset: u64, n: u64) {
 }
 
 /// Reads to the end: how many more bytes of the pattern came, and how it ended.
-pub fn receive_all(stream: &TcpStream, offset: u64) -> (u64, Seen) {
+pub(crate) fn receive_all(stream: &TcpStream, offset: u64) -> (u64, Seen) {
     let mut at = offset;
     loop {
         match receive(stream, at, 1 << 16) {
@@ -78,6 +78,6 @@ pub fn receive_all(stream: &TcpStream, offset: u64) -> (u64, Seen) {
     }
 }
 
-pub fn is_reset(error: &std::io::Error) -> bool {
+pub(crate) fn is_reset(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
