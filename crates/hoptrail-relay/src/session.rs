@@ -245,14 +245,15 @@ impl Session {
             Side::Client => (&mut self.up, &self.down, client, upstream),
             Side::Upstream => (&mut self.down, &self.up, upstream, client),
         };
-        let mut bucket = self.pace.as_deref_mut().map(|pace| &mut pace[from.index()]);
-        let mut granted = bucket.as_deref_mut().map_or(u64::MAX, |b| b.take(u64::MAX, desk.now));
+        // Only what was looked at passes; the next look comes at once.
         let looking = from == Side::Client && !matches!(self.curiosity, Curiosity::None);
-        if looking {
-            // Only what was looked at passes; the next look comes at once.
-            bucket = None;
-            granted = 0;
-        }
+        let pace = self.pace.as_deref_mut().filter(|_| !looking);
+        let mut bucket = pace.map(|pace| &mut pace[from.index()]);
+        let granted = match &mut bucket {
+            _ if looking => 0,
+            Some(bucket) => bucket.take(u64::MAX, desk.now),
+            None => u64::MAX,
+        };
         let mut ends = Ends {
             source,
             target,
