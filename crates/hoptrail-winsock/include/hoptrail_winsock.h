@@ -70,6 +70,9 @@
  *    it twice may close another thread's new socket, which nothing can tell.
  *  - A socket closed by close(2): its pending operations end with WSA_OPERATION_ABORTED, up to about a
  *    second later.
+ *  - All descriptors closed at once, as by closefrom(3): two of the library's own may be among them.
+ *    What pends ends with WSA_OPERATION_ABORTED, and nothing can pend afterwards (WSAENOTSOCK). A child
+ *    of fork has its own, so a service that becomes a daemon is not concerned.
  *  - An OVERLAPPED that is used for two operations at once: the second call fails with WSAEINVAL.
  *  - An OVERLAPPED or buffer that is freed while its operation is pending: where the memory is gone, the
  *    result is lost; where it is in use for something else, that is overwritten. Not told.

@@ -77,6 +77,12 @@ impl Handles {
         Ok(())
     }
 
+    /// In a child of fork: none is open, and none of the parent's is given again.
+    pub(crate) fn of_child(&self) -> Self {
+        let given = AtomicUsize::new(self.given.load(Ordering::Relaxed));
+        Self { given, objects: RwLock::default() }
+    }
+
     /// How many are open.
     pub(crate) fn count(&self) -> usize {
         self.objects.read().unwrap_or_else(PoisonError::into_inner).len()
@@ -103,6 +109,16 @@ mod tests {
         assert_ne!(handles.open(event()), first);
         assert_eq!(handles.event(first).err(), Some(Error::BAD_HANDLE));
         assert_eq!(handles.count(), 1);
+    }
+
+    #[test]
+    fn a_child_does_not_give_its_parents_handles() {
+        let handles = Handles::default();
+        let open = |h: &Handles| h.open(Object::Event(Arc::new(Event::new(true, false))));
+        let parents = open(&handles);
+        let child = handles.of_child();
+        assert_eq!(child.event(parents).err(), Some(Error::BAD_HANDLE));
+        assert_ne!(open(&child), parents);
     }
 
     #[test]

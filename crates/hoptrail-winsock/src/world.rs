@@ -90,7 +90,11 @@ pub(crate) fn prepare_for_fork() {
 
 extern "C" fn in_child() {
     let old = get();
-    let new = World { sockets: old.sockets.copy_for_child(), ..World::default() };
+    let new = World {
+        handles: old.handles.of_child(),
+        sockets: old.sockets.copy_for_child(),
+        ..World::default()
+    };
     // Nobody else is there to set it.
     let _ = old.childs.set(Box::new(new));
     thread::renew_after_fork();
