@@ -1,9 +1,9 @@
 //! Bulk data: spliced through a pipe, and only looked at when somebody wants to see them.
 
-use super::{BUFFER, Broken, Ends, Go, SMALL, SMALL_WAKES, Tools, Way, source};
+use super::{BUFFER, Broken, Ends, Go, SMALL, SMALL_WAKES, Tools, Way, show, source};
 use crate::mark::is_at_mark;
 use crate::pipes;
-use crate::tap::Ruling;
+use crate::sockets::is_wait;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::pipe::{SpliceFlags, splice};
@@ -21,7 +21,7 @@ impl Way {
         }
         let mut room = usize::try_from(ends.allowance).unwrap_or(usize::MAX).min(pipes::capacity());
         if ends.tap.is_some() {
-            if self.peek(tools, ends, room) == Go::Deny {
+            if self.peek(tools, ends, room)? == Go::Deny {
                 return Ok(Go::Deny);
             }
             if self.seen == 0 {
@@ -33,22 +33,19 @@ impl Way {
     }
 
     /// Shows the tap what comes next, unless it has seen that already.
-    fn peek(&mut self, tools: &mut Tools, ends: &mut Ends<'_>, room: usize) -> Go {
+    fn peek(&mut self, tools: &mut Tools, ends: &mut Ends<'_>, room: usize) -> Result<Go, Broken> {
         if self.seen > 0 {
-            return Go::On;
+            return Ok(Go::On);
         }
         let buffer = &mut tools.buffer[..room.min(BUFFER)];
-        // The end and errors are for the read to find.
-        let (Ok((n, _)), Some(tap)) =
-            (recv(ends.source, &mut *buffer, RecvFlags::PEEK), &mut ends.tap)
-        else {
-            return Go::On;
+        self.seen = match recv(ends.source, &mut *buffer, RecvFlags::PEEK) {
+            // At 0 it is the end, which is for the read to find.
+            Ok((n, _)) => n,
+            Err(error) if is_wait(error) => 0,
+            // The kernel tells it once: a read would find an end, and what was cut off would look whole.
+            Err(error) => return Err(source(error)),
         };
-        self.seen = n;
-        match tap.see(&buffer[..n]) {
-            Ruling::Pass => Go::On,
-            Ruling::Deny => Go::Deny,
-        }
+        Ok(show(&buffer[..self.seen], ends))
     }
 
     /// There was nothing to see: a splice would take what has come since, unseen.

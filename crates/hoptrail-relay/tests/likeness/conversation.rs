@@ -63,6 +63,8 @@ impl Conversation {
     }
 
     fn play(&self, route: &Route) -> [Outcome; 2] {
+        // A conversation that has failed before may have left something.
+        route.relay.iter().for_each(|relay| relay.record.forget());
         let [client, server] = self.buffers.map(|kib| {
             let bytes = (kib > 0).then_some(kib << 10);
             Buffers { send: bytes, receive: bytes }

@@ -3,7 +3,7 @@
 use crate::route::RunningRelay;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -66,14 +66,9 @@ fn a_relay_with_few_descriptors() {
     let mut eaten: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     eaten.truncate(eaten.len() - left.parse::<usize>().unwrap());
     println!("at {}", relay.at);
-    let mut orders = String::new();
-    for byte in std::io::stdin().bytes().map(Result::unwrap) {
-        if byte == b'\n' {
-            relay.record.pauses(std::mem::take(&mut orders).parse().unwrap());
-            println!("paused again");
-        } else {
-            orders.push(char::from(byte));
-        }
+    for order in std::io::stdin().lines() {
+        relay.record.pauses(order.unwrap().parse().unwrap());
+        println!("paused again");
     }
     println!("pauses {:?}", relay.record.pauses_now());
 }

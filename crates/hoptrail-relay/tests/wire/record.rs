@@ -37,6 +37,11 @@ impl Record {
         self.told.lock().unwrap().ended.len()
     }
 
+    /// Forgets those that have ended.
+    pub(crate) fn forget(&self) {
+        self.told.lock().unwrap().ended.clear();
+    }
+
     /// How many have been opened.
     pub(crate) fn opened(&self) -> u64 {
         self.opened.load(Ordering::SeqCst)
