@@ -41,6 +41,7 @@ const MEASURING: [(&str, Measuring); 14] = [
 pub(crate) fn all(lab: &mut Lab, args: &Args, report: &mut Report) -> Result<()> {
     for (part, measure) in MEASURING {
         if args.wants(part) {
+            eprintln!("hoptrail-bench: {part}");
             measure(lab, args.pace, report)?;
         }
     }

@@ -32,7 +32,7 @@ pub(crate) enum Kind {
     /// Ours with a fixed destination, as the others have it.
     Forward {
         threads: u8,
-        inspect: Inspect,
+        look: Look,
     },
     /// Ours as the provider of an engine: with records, to where the application wanted.
     Provider,
@@ -44,9 +44,12 @@ pub(crate) enum Kind {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Inspect {
-    /// What a client sends first.
+pub(crate) enum Look {
+    /// At what a client sends first, as shipped.
     First,
+    /// The same, and asleep whenever nothing is to be done.
+    FirstWithoutSpinning,
+    /// At every byte.
     All,
 }
 
@@ -58,9 +61,11 @@ pub(crate) enum Tuning {
 }
 
 /// Ours with one thread.
-pub(crate) const FORWARD: Kind = Kind::Forward { threads: 1, inspect: Inspect::First };
-pub(crate) const TWO_THREADS: Kind = Kind::Forward { threads: 2, inspect: Inspect::First };
-pub(crate) const EVERY_BYTE: Kind = Kind::Forward { threads: 1, inspect: Inspect::All };
+pub(crate) const FORWARD: Kind = Kind::Forward { threads: 1, look: Look::First };
+pub(crate) const TWO_THREADS: Kind = Kind::Forward { threads: 2, look: Look::First };
+pub(crate) const EVERY_BYTE: Kind = Kind::Forward { threads: 1, look: Look::All };
+pub(crate) const WITHOUT_SPINNING: Kind =
+    Kind::Forward { threads: 1, look: Look::FirstWithoutSpinning };
 pub(crate) const HAPROXIES: [Kind; 2] =
     [Kind::Haproxy(Tuning::Shipped), Kind::Haproxy(Tuning::Tuned)];
 pub(crate) const NGINXES: [Kind; 2] = [Kind::Nginx(Tuning::Shipped), Kind::Nginx(Tuning::Tuned)];
@@ -100,7 +105,10 @@ pub(crate) struct Absent {
 impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Forward { inspect: Inspect::All, .. } => "hoptrail relay, inspecting every byte",
+            Self::Forward { look: Look::All, .. } => "hoptrail relay, searching every byte",
+            Self::Forward { look: Look::FirstWithoutSpinning, .. } => {
+                "hoptrail relay, without spinning"
+            }
             Self::Forward { threads: 1, .. } => "hoptrail relay",
             Self::Forward { .. } => "hoptrail relay, 2 threads",
             Self::Provider => "hoptrail relay as provider, with records",
@@ -129,7 +137,7 @@ impl Kind {
     /// What to run; or, for the table, why it cannot be.
     fn program(self, leg: &Leg) -> std::result::Result<Program, String> {
         match self {
-            Self::Forward { threads, inspect } => ours::forward(leg, threads, inspect),
+            Self::Forward { threads, look } => ours::forward(leg, threads, look),
             Self::Provider => ours::provider(leg),
             Self::Haproxy(tuning) => haproxy::program(leg, tuning),
             Self::Nginx(tuning) => nginx::program(leg, tuning),

@@ -1,17 +1,23 @@
 //! `hoptrail relay`.
 
-use super::{Inspect, Leg, Program};
+use super::{Leg, Look, Program};
 
 /// To a fixed destination, as the others have it.
-pub(super) fn forward(leg: &Leg, threads: u8, inspect: Inspect) -> Result<Program, String> {
-    let inspect: &[&str] = match inspect {
-        Inspect::First => &[],
-        // It is searched for in every byte, and never there.
-        Inspect::All => &["--inspect", "all", "--watch", "a canary token"],
+pub(super) fn forward(leg: &Leg, threads: u8, look: Look) -> Result<Program, String> {
+    let look: &[&str] = match look {
+        Look::First => &[],
+        Look::FirstWithoutSpinning => &["--spin", "never"],
+        // They are searched for in every byte, and never there.
+        Look::All => &[
+            "--inspect=all",
+            "--watch=a canary token",
+            "--watch=-----BEGIN OPENSSH PRIVATE KEY-----",
+            "--watch=hex:cafed00d8badf00d",
+        ],
     };
     let (threads, to) = (threads.to_string(), leg.forward.to_string());
     let forward = ["--protocol", "tcp", "--forward", &to, "--threads", &threads];
-    relay(leg, &[&forward, inspect].concat())
+    relay(leg, &[&forward, look].concat())
 }
 
 /// To where the engine says the application wanted.

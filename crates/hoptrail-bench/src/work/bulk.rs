@@ -42,7 +42,7 @@ pub(super) fn run(to: SocketAddr, way: Way, spells: Spells) -> io::Result<Option
         return meter(&stream, spells).map(Some);
     }
     let end = Instant::now() + length(spells) + MARGIN;
-    let chunk = vec![0x5a; WRITTEN];
+    let chunk = chunk();
     while Instant::now() < end {
         stream.write_all(&chunk)?;
     }
@@ -66,12 +66,24 @@ fn serve_one(stream: &mut TcpStream, meters: &Sender<Metered>) -> io::Result<()>
             Ok(())
         }
         Way::Down => {
-            let chunk = vec![0x5a; WRITTEN];
+            let chunk = chunk();
             loop {
                 stream.write_all(&chunk)?;
             }
         }
     }
+}
+
+/// Bytes that are no easier to search than what is compressed or encrypted.
+fn chunk() -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..WRITTEN).map(|_| next()).collect()
 }
 
 /// Reads to the end of the spells, or to that of the stream.

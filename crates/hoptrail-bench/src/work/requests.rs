@@ -1,9 +1,10 @@
 //! Connections with one request each, and connections that are held.
 
 use super::answer::{LAST, MESSAGE, MORE};
-use socket2::SockRef;
+use socket2::{Domain, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,9 +60,7 @@ pub(super) fn hold(to: &[SocketAddr], count: u32, held: &mut Vec<TcpStream>) -> 
         let batch = BATCH.min(count as usize - first);
         let begin = held.len();
         for address in to.iter().cycle().skip(begin % to.len()).take(batch) {
-            let stream = TcpStream::connect(address)?;
-            // Closed by a reset: no port waits in TIME_WAIT for the next measurement.
-            SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+            let stream = connect_from(source(held.len()), *address)?;
             stream.set_read_timeout(Some(SILENCE))?;
             held.push(stream);
         }
@@ -74,6 +73,39 @@ pub(super) fn hold(to: &[SocketAddr], count: u32, held: &mut Vec<TcpStream>) -> 
         }
     }
     Ok(())
+}
+
+/// One of some addresses, as ports are searched for ever longer when most of one address are taken.
+fn source(number: usize) -> Ipv4Addr {
+    let [a, b, c, d] = crate::netns::BASE.octets();
+    Ipv4Addr::new(a, b, c, d + 100 + (number % 4) as u8)
+}
+
+/// Closed by a reset: no port waits in TIME_WAIT for the next measurement.
+fn connect_from(source: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    port_at_connect(&socket)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect(&to.into())?;
+    Ok(socket.into())
+}
+
+/// A port taken by bind(2) would be taken for every destination.
+#[expect(unsafe_code, reason = "the socket library has no IP_BIND_ADDRESS_NO_PORT")]
+fn port_at_connect(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open; the value is a live int of the size given, which the kernel reads.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// How many answer.
