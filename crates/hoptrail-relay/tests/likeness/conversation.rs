@@ -57,6 +57,7 @@ impl Conversation {
         self.holds("direct", self.play(&routes.direct));
         for (name, route) in &routes.relayed {
             let outcomes = self.play(route);
+            eprintln!("{name}: {outcomes:?} of {self:?}");
             self.holds(name, outcomes);
             self.is_told(name, outcomes, route.record());
         }

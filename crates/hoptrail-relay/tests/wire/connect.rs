@@ -28,7 +28,8 @@ fn a_refused_connection_is_a_reset() {
 #[test]
 fn an_address_that_cannot_be_dialled_is_a_reset() {
     let broadcast = SocketAddr::from(([255, 255, 255, 255], 9));
-    let relay = RunningRelay::to(broadcast, |_| {});
+    // The file would not take it.
+    let relay = RunningRelay::to(([127, 0, 0, 1], 9).into(), |c| c.forward = Some(broadcast));
     let client = connect(relay.at, Buffers::default());
     assert_eq!(receive_all(&client, 0), (0, Seen::Reset));
     let (_, end) = relay.record.next_end();

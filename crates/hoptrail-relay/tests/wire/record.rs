@@ -34,12 +34,12 @@ impl Record {
 
     /// How many connections have ended and were not asked for.
     pub(crate) fn ended(&self) -> usize {
-        self.told.lock().unwrap().ended.len()
+        self.told().ended.len()
     }
 
     /// Forgets those that have ended.
     pub(crate) fn forget(&self) {
-        self.told.lock().unwrap().ended.clear();
+        self.told().ended.clear();
     }
 
     /// How many have been opened.
@@ -54,11 +54,11 @@ impl Record {
 
     /// What was told of pauses so far.
     pub(crate) fn pauses_now(&self) -> Vec<bool> {
-        self.told.lock().unwrap().paused.clone()
+        self.told().paused.clone()
     }
 
     fn wait<T>(&self, mut done: impl FnMut(&mut Told) -> Option<T>) -> T {
-        let mut told = self.told.lock().unwrap();
+        let mut told = self.told();
         loop {
             if let Some(found) = done(&mut told) {
                 return found;
@@ -70,18 +70,25 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Also after a test has failed in the middle.
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
 impl Observer for Record {
     fn opened(&self, _: &Ledger) {
         self.opened.fetch_add(1, Ordering::SeqCst);
     }
 
     fn ended(&self, ledger: &Ledger, end: End) {
-        self.told.lock().unwrap().ended.push((ledger.clone(), end));
+        self.told().ended.push((ledger.clone(), end));
         self.changed.notify_all();
     }
 
     fn accepting_paused(&self, paused: bool) {
-        self.told.lock().unwrap().paused.push(paused);
+        self.told().paused.push(paused);
         self.changed.notify_all();
     }
 }
