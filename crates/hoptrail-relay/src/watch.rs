@@ -2,8 +2,11 @@
 
 use crate::ledger::Ledger;
 use crate::tap::{Ruling, Tap, Taps};
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use std::sync::Arc;
+
+/// Bytes of all patterns up to which speed is worth its memory.
+const DFA_BYTES: usize = 8 << 10;
 
 /// What happens to a connection in which a pattern was seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,7 +47,14 @@ impl Watch {
     /// # Errors
     /// When they are too many or too long to be searched for.
     pub fn new(patterns: &[Vec<u8>], on_match: OnMatch) -> Result<Self, WatchError> {
-        let searcher = AhoCorasick::new(patterns)?;
+        // Against the kinds that it would choose, ten to fifty times faster where the first bytes of
+        // patterns are frequent; but its table has a KiB for each byte of the patterns.
+        let kind = (patterns.iter().map(Vec::len).sum::<usize>() <= DFA_BYTES)
+            .then_some(AhoCorasickKind::DFA);
+        let searcher = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostFirst)
+            .kind(kind)
+            .build(patterns)?;
         Ok(Self(Arc::new(Patterns { searcher, on_match })))
     }
 }
