@@ -12,7 +12,7 @@ use crate::pipes::{Pipe, Pipes};
 use crate::sockets::is_wait;
 use crate::tap::{Ruling, Tap};
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use rustix::pipe::{SpliceFlags, splice};
 use std::os::fd::BorrowedFd;
@@ -331,9 +331,8 @@ impl Way {
 }
 
 fn write(to: BorrowedFd<'_>, bytes: &[u8], how: SendFlags) -> Result<Option<usize>, Broken> {
-    match send(to, bytes, how | SendFlags::NOSIGNAL) {
+    match retry_on_intr(|| send(to, bytes, how | SendFlags::NOSIGNAL)) {
         Ok(n) => Ok(Some(n)),
-        Err(Errno::INTR) => Ok(Some(0)),
         Err(Errno::AGAIN) => Ok(None),
         Err(error) => Err(target(error)),
     }

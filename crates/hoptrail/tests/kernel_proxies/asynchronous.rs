@@ -99,8 +99,21 @@ pub(crate) fn a_destination_that_refuses_is_a_reset() {
         let error = app.recv(connection).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
-    let failures = acme.run((), |()| Ok(FAILURES.lock().unwrap().clone())).unwrap();
+    // The application sees the reset before the proxy writes its note.
+    let failures = acme.run((), |()| Ok(failures(2))).unwrap();
     assert_eq!(failures, ["Refused", "Refused"]);
+}
+
+/// In the proxy: its failures, once there are so many.
+fn failures(count: usize) -> Vec<String> {
+    for _ in 0..3000 {
+        let failures = FAILURES.lock().unwrap().clone();
+        if failures.len() >= count {
+            return failures;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    FAILURES.lock().unwrap().clone()
 }
 
 pub(crate) fn a_direct_connection_is_never_dialled_for() {
