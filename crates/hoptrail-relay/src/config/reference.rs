@@ -88,3 +88,13 @@ fn files_in_the_reference_are_right() {
     }
     assert!(count > 0, "docs/relay.md shows no file");
 }
+
+#[test]
+fn the_readmes_example_is_right() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let text = readme.split("```toml relay\n").nth(1).unwrap().split("```").next().unwrap();
+    let file = File::parse(Source::new(path.as_ref(), text.to_owned())).unwrap();
+    file.config().check().unwrap();
+    assert_eq!(file.rules().len(), 1);
+}
