@@ -24,6 +24,8 @@ mod origin;
 mod process;
 #[path = "kernel_cli/relay.rs"]
 mod relay;
+#[path = "kernel_cli/relay_clients.rs"]
+mod relay_clients;
 #[path = "kernel_cli/run_end.rs"]
 mod run_end;
 #[path = "kernel_cli/run_scope.rs"]
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
             what_connects_to_a_relay_itself_is_reset_and_told,
             an_unreachable_destination_is_a_reset_and_told_by_both,
         ],
+        relay_clients: [real_clients_through_three_relays_are_as_directly],
         run_end: [
             the_exit_status_is_the_commands_own,
             signals_reach_the_command,

@@ -28,7 +28,7 @@ impl Running {
 
     /// Waits for its end and gives the exit code, or 128 + the signal.
     pub(crate) fn code(mut self) -> i32 {
-        wait(&mut self.0)
+        wait(&mut self.0, PATIENCE)
     }
 }
 
@@ -48,10 +48,15 @@ pub(crate) fn line(from: &mut impl BufRead) -> String {
 }
 
 /// Waits for its end; gives what it printed.
-pub(crate) fn end(mut running: Running) -> Output {
+pub(crate) fn end(running: Running) -> Output {
+    end_within(running, PATIENCE)
+}
+
+/// The same for one that has much to do.
+pub(crate) fn end_within(mut running: Running, patience: Duration) -> Output {
     let stdout = running.0.stdout.take().map(collect);
     let stderr = running.0.stderr.take().map(collect);
-    wait(&mut running.0);
+    wait(&mut running.0, patience);
     let status = running.0.wait().unwrap();
     let text = |thread: Option<std::thread::JoinHandle<Vec<u8>>>| {
         thread.map(|t| t.join().unwrap()).unwrap_or_default()
@@ -67,14 +72,14 @@ fn collect(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<
     })
 }
 
-fn wait(child: &mut Child) -> i32 {
+fn wait(child: &mut Child, patience: Duration) -> i32 {
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             use std::os::unix::process::ExitStatusExt;
             return status.code().or_else(|| status.signal().map(|n| 128 + n)).unwrap();
         }
-        assert!(begun.elapsed() < PATIENCE, "process {} does not end", child.id());
+        assert!(begun.elapsed() < patience, "process {} does not end", child.id());
         std::thread::sleep(Duration::from_millis(2));
     }
 }
