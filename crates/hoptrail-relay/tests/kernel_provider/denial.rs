@@ -7,6 +7,8 @@ use std::io::{self, ErrorKind, Write};
 use std::process::{Command, Stdio};
 
 const WEB: &str = "192.0.2.10:80";
+const ANSWERED: &str =
+    "[[rule]]\naction = \"deny\"\nname = \"bad.example\"\ndeny-with = \"answer\"\n";
 
 /// curl's exit code and what it prints, for a request with that many bytes behind it.
 fn curl(bytes: usize) -> io::Result<(Option<i32>, String)> {
@@ -25,8 +27,7 @@ fn curl(bytes: usize) -> io::Result<(Option<i32>, String)> {
 
 pub(crate) fn a_denied_client_gets_its_whole_answer() {
     let lab = Lab::of(|lab| vec![lab.provider("acme", 200)]);
-    let rule = "[[rule]]\naction = \"deny\"\nname = \"bad.example\"\ndeny-with = \"answer\"\n";
-    let (relay, app) = (start(&lab, "acme", rule), lab.actor("app"));
+    let (relay, app) = (start(&lab, "acme", ANSWERED), lab.actor("app"));
     let origin = lab.origin(at(WEB));
     for (n, bytes) in [0, 500_000].into_iter().enumerate() {
         let got = app.run(bytes, curl).expect("curl: apt-get install curl");
@@ -38,6 +39,31 @@ pub(crate) fn a_denied_client_gets_its_whole_answer() {
         assert_eq!(line.hops, 1);
     }
     assert!(origin.accepted() <= 2);
+}
+
+/// It says all that it has to say, and hears the answer then.
+pub(crate) fn a_client_that_writes_before_it_reads() {
+    let lab = Lab::of(|lab| vec![lab.provider("acme", 200)]);
+    let (relay, app) = (start(&lab, "acme", ANSWERED), lab.actor("app"));
+    let _origin = lab.origin(at(WEB));
+    let socket = app.dial(at(WEB)).unwrap();
+    app.send(socket, b"POST / HTTP/1.1\r\nHost: bad.example\r\nContent-Length: 100000\r\n\r\n")
+        .unwrap();
+    for _ in 0..10 {
+        assert_eq!(app.send(socket, &[b'x'; 10_000]).unwrap(), 10_000);
+    }
+    let mut answer = Vec::new();
+    loop {
+        match app.recv(socket).unwrap() {
+            bytes if bytes.is_empty() => break,
+            bytes => answer.extend(bytes),
+        }
+    }
+    app.close(socket);
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nDenied by a rule of the Hoptrail relay\n"), "{answer}");
+    assert_eq!(end(&relay).end, "Denied");
 }
 
 /// What the application says up to the pattern's last byte has passed; that byte has not.
