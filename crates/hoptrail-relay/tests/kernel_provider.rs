@@ -24,7 +24,7 @@ fn main() -> ExitCode {
             what_connects_to_its_port,
             a_blocked_destination,
         ],
-        denial: [a_denied_client_gets_its_whole_answer, a_client_that_writes_before_it_reads, a_watched_pattern_resets_both],
+        denial: [a_denied_client_gets_its_whole_answer, a_client_that_writes_before_it_reads, a_watched_pattern_resets_both, a_pattern_from_the_server_resets_both],
         patience: [nothing_passes_before_it_is_decided, a_silent_client, a_client_that_waits_after_one_byte],
     })
 }

@@ -86,3 +86,16 @@ pub(crate) fn a_watched_pattern_resets_both() {
     assert_eq!((&*line.end, line.watched, line.bytes.0), ("Denied", Some(1), 7), "{line:?}");
     assert_eq!(line.pid, Some(app.pid()));
 }
+
+pub(crate) fn a_pattern_from_the_server_resets_both() {
+    let lab = Lab::of(|lab| vec![lab.provider("acme", 200)]);
+    let settings = "inspect = \"all\"\nwatch = [\"SECRET\", \"22\"]\non-match = \"deny\"\n";
+    let (relay, app) = (start(&lab, "acme", settings), lab.actor("app"));
+    let server = Server::start(&lab, at(WEB));
+    let socket = app.dial(at(WEB)).unwrap();
+    let error = app.recv(socket).expect_err("the greeting has the pattern");
+    assert_eq!(error.raw_os_error(), Some(libc::ECONNRESET));
+    assert_eq!(server.heard().end, Some(Err(ErrorKind::ConnectionReset)));
+    let line = end(&relay);
+    assert_eq!((&*line.end, line.watched, line.bytes), ("Denied", Some(2), (0, 0)), "{line:?}");
+}
