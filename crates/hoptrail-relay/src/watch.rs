@@ -2,7 +2,7 @@
 
 use crate::ledger::Ledger;
 use crate::tap::{Ruling, Tap, Taps};
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind, packed};
 use std::sync::Arc;
 
 /// Bytes of all patterns up to which speed is worth its memory.
@@ -23,8 +23,18 @@ pub struct Watch(Arc<Patterns>);
 
 #[derive(Debug)]
 struct Patterns {
-    searcher: AhoCorasick,
+    searcher: Searcher,
+    longest: usize,
     on_match: OnMatch,
+}
+
+/// How they are searched for.
+#[derive(Debug)]
+enum Searcher {
+    /// Few patterns: many bytes of the input at once.
+    Packed(packed::Searcher),
+    /// Many: a table, one byte after another.
+    Table(AhoCorasick),
 }
 
 /// Patterns that cannot be watched for.
@@ -47,16 +57,23 @@ impl Watch {
     /// # Errors
     /// When they are too many or too long to be searched for.
     pub fn new(patterns: &[Vec<u8>], on_match: OnMatch) -> Result<Self, WatchError> {
-        // Against the kinds that it would choose, ten to fifty times faster where the first bytes of
-        // patterns are frequent; but its table has a KiB for each byte of the patterns.
-        let kind = (patterns.iter().map(Vec::len).sum::<usize>() <= DFA_BYTES)
-            .then_some(AhoCorasickKind::DFA);
-        let searcher = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostFirst)
-            .kind(kind)
-            .build(patterns)?;
-        Ok(Self(Arc::new(Patterns { searcher, on_match })))
+        let searcher = match packed::Searcher::new(patterns) {
+            Some(packed) => Searcher::Packed(packed),
+            None => Searcher::Table(table(patterns)?),
+        };
+        let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
+        Ok(Self(Arc::new(Patterns { searcher, longest, on_match })))
     }
+}
+
+/// Against the kinds that the library would choose, ten to fifty times faster where the first bytes of
+/// patterns are frequent; but it has a KiB for each byte of the patterns.
+fn table(patterns: &[Vec<u8>]) -> Result<AhoCorasick, WatchError> {
+    let bytes: usize = patterns.iter().map(Vec::len).sum();
+    let kind = (bytes <= DFA_BYTES).then_some(AhoCorasickKind::DFA);
+    let builder =
+        AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).kind(kind).build(patterns);
+    Ok(builder?)
 }
 
 impl Taps for Watch {
@@ -72,14 +89,17 @@ impl Watcher {
     }
 
     fn find(&self, bytes: &[u8]) -> Option<u16> {
-        let found = self.patterns.searcher.find(bytes)?;
+        let found = match &self.patterns.searcher {
+            Searcher::Packed(packed) => packed.find(bytes),
+            Searcher::Table(table) => table.find(bytes),
+        }?;
         // Numbered from 1; the configuration takes no more than fit.
         u16::try_from(found.pattern().as_usize() + 1).ok()
     }
 
     /// Bytes of two pieces that may hold the two parts of one pattern.
     fn overlap(&self) -> usize {
-        self.patterns.searcher.max_pattern_len().saturating_sub(1)
+        self.patterns.longest.saturating_sub(1)
     }
 
     fn across(&self, bytes: &[u8]) -> Option<u16> {
@@ -144,6 +164,17 @@ mod tests {
             assert_eq!(watcher.see(&[*byte]), Ruling::Pass);
         }
         assert_eq!(watcher.see(b"T"), Ruling::Deny);
+    }
+
+    #[test]
+    fn many_patterns_are_found_like_few() {
+        let patterns: Vec<String> = (0..500).map(|n| format!("token-{n:03}")).collect();
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        let mut watcher = watcher(&patterns, OnMatch::Note);
+        assert!(matches!(watcher.patterns.searcher, Searcher::Table(_)));
+        let _ = watcher.see(b"a token-49");
+        let _ = watcher.see(b"9 here");
+        assert_eq!(watcher.seen(), Some(500));
     }
 
     proptest! {
