@@ -1,4 +1,5 @@
-//! What an idle connection costs in the relay's memory, with 50,000 of them.
+//! What an idle connection costs in the relay's memory, with 50,000 of them, or as many as descriptors
+//! allow: it prints how many.
 //!
 //! The relay is a process of its own, in a network namespace of its own, since so many connections take all ports.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
