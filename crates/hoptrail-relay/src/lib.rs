@@ -4,6 +4,7 @@ mod clock;
 pub mod config;
 pub mod counters;
 pub mod drain;
+mod inbox;
 pub mod inspect;
 pub mod ledger;
 mod listen;

@@ -171,7 +171,7 @@ impl Relay {
 
     fn start_worker(&mut self, n: usize) -> io::Result<()> {
         let counters = Arc::new(Counters::default());
-        let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(&counters))?;
+        let worker = Worker::new(n, Arc::clone(&self.shared), Arc::clone(&counters))?;
         let thread = Builder::new().name(format!("relay-{n}")).spawn(|| worker.run())?;
         self.workers.push(thread);
         self.counters.push(counters);
@@ -205,7 +205,7 @@ impl UdpConfig {
 /// Two descriptors for each connection, and some for the rest.
 fn places(config: &Config, workers: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let other = OTHER_DESCRIPTORS + 4 * workers as u64;
+    let other = OTHER_DESCRIPTORS + 5 * workers as u64;
     let possible = usize::try_from(descriptors.saturating_sub(other) / 2).unwrap_or(usize::MAX);
     config.max_connections.map_or(possible, |most| most.get().min(possible)).max(1)
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::drain::Drain;
+use crate::inbox::Inbox;
 use crate::ledger::Observer;
 use crate::relay::Parts;
 use crate::rules::Rules;
@@ -16,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) upstream: Upstream,
     pub(crate) listeners: Vec<OwnedFd>,
+    /// One for each worker.
+    pub(crate) inboxes: Vec<Inbox>,
     pub(crate) drain: Drain,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) taps: Option<Arc<dyn Taps>>,
@@ -46,10 +49,12 @@ impl Shared {
         listeners: Vec<OwnedFd>,
         places: Places,
     ) -> std::io::Result<Self> {
+        let inboxes = (0..config.workers().get()).map(|_| Inbox::new()).collect::<Result<_, _>>()?;
         Ok(Self {
             config,
             upstream: parts.upstream,
             listeners,
+            inboxes,
             drain: Drain::new()?,
             observer: parts.observer,
             taps: parts.taps,

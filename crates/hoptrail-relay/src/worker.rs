@@ -4,6 +4,7 @@ mod accept;
 
 use crate::clock;
 use crate::counters::Counters;
+use crate::inbox::Inbox;
 use crate::ledger::{End, Ledger};
 use crate::origin::Applications;
 use crate::session::{Desk, Limits, Next, Session, Side};
@@ -28,6 +29,7 @@ use std::time::Duration;
 const EVENTS: usize = 256;
 /// Tokens from here on are not sessions.
 const DRAIN: u64 = u64::MAX;
+const INBOX: u64 = u64::MAX - 1;
 const LISTENERS: u64 = 1 << 62;
 const SECOND: u64 = 1_000_000_000;
 /// How often sessions are looked through for those that have waited for too long, while some of them
@@ -38,6 +40,8 @@ const SLOW_SWEEP: u64 = 30 * SECOND;
 const REST: u64 = SECOND / 10;
 
 pub(crate) struct Worker {
+    /// Which of the workers it is.
+    number: usize,
     epoll: OwnedFd,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
@@ -79,10 +83,15 @@ enum Accepting {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> io::Result<Self> {
+    pub(crate) fn new(
+        number: usize,
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let drain = EventFlags::IN | EventFlags::ET;
-        epoll::add(&epoll, &shared.drain, EventData::new_u64(DRAIN), drain)?;
+        let edge = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, &shared.drain, EventData::new_u64(DRAIN), edge)?;
+        epoll::add(&epoll, &shared.inboxes[number], EventData::new_u64(INBOX), edge)?;
         let ns =
             |d: Option<Duration>| d.map_or(u64::MAX, |d| d.as_nanos().min(u64::MAX.into()) as u64);
         let limits = Limits {
@@ -92,6 +101,7 @@ impl Worker {
         };
         let spinning = shared.config.spin;
         let mut worker = Self {
+            number,
             epoll,
             rules: CurrentRules::of(&shared),
             shared,
@@ -169,6 +179,7 @@ impl Worker {
     fn take(&mut self, event: &Event) {
         match event.data.u64() {
             DRAIN => self.stop_accepting(),
+            INBOX => self.take_over(),
             listener @ LISTENERS.. => self.accept((listener - LISTENERS) as usize),
             token => {
                 let (slot, side) = of_token(token);
@@ -227,13 +238,23 @@ impl Worker {
         let ledger = session.close(end, &mut self.tools);
         self.farewell(&ledger, end);
         Counters::sub(&self.counters.open, 1);
-        self.shared.places.free();
+        self.leave();
         if self.accepting == Accepting::Over {
             self.ended.count(end);
         }
         if matches!(self.accepting, Accepting::Rests(_)) {
             self.resume();
         }
+    }
+
+    /// A connection's place is free.
+    fn leave(&self) {
+        self.shared.places.free();
+        self.inbox().leave();
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.shared.inboxes[self.number]
     }
 
     fn farewell(&self, ledger: &Ledger, end: End) {
@@ -295,6 +316,13 @@ impl Worker {
         let next = [later, rest, sweep].into_iter().flatten().min()?;
         let wait = next.saturating_sub(self.now);
         Some(Timespec { tv_sec: (wait / SECOND) as i64, tv_nsec: (wait % SECOND) as i64 })
+    }
+}
+
+impl Drop for Worker {
+    /// One that panics must not be given more.
+    fn drop(&mut self) {
+        self.inbox().close();
     }
 }
 

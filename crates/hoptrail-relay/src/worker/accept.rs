@@ -3,6 +3,7 @@
 use super::{Accepting, LISTENERS, REST, SWEEP, Worker, token};
 use crate::config::Inspect;
 use crate::counters::Counters;
+use crate::inbox;
 use crate::ledger::{Cause, End, Step};
 use crate::origin::{Origin, Refused};
 use crate::rules::{Decision, Early, Question, Verdict};
@@ -51,9 +52,8 @@ impl Worker {
         }
         self.unwatch_listeners();
         self.accepting = Accepting::Over;
-        if let Some((client, peer)) = self.waiting.take() {
-            self.begin(client, peer);
-        }
+        let given = self.waiting.take().into_iter().chain(self.inbox().close());
+        given.for_each(|(client, peer)| self.begin(client, peer));
         for listener in 0..self.shared.listeners.len() {
             while self.accept_one(listener) {}
             // Whoever connects from now on is refused at once, and does not wait for our end.
@@ -80,6 +80,7 @@ impl Worker {
         if let Some((client, peer)) = self.waiting.take() {
             self.begin(client, peer);
         }
+        self.take_over();
         if self.waiting.is_none() && self.shared.places.any() && self.watch_listeners().is_ok() {
             (0..self.shared.listeners.len()).for_each(|listener| self.accept(listener));
         }
@@ -106,7 +107,7 @@ impl Worker {
                 match peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
                     Some(peer) => {
                         Counters::add(&self.counters.accepted, 1);
-                        self.begin(client, peer);
+                        self.place(client, peer);
                     }
                     None => self.shared.places.free(),
                 }
@@ -132,6 +133,27 @@ impl Worker {
         }
     }
 
+    /// Begins an accepted connection here, or gives it to a worker that has less to do.
+    fn place(&mut self, client: OwnedFd, peer: SocketAddr) {
+        let kept = match inbox::lighter(&self.shared.inboxes, self.number) {
+            Some(other) => other.put((client, peer)).err(),
+            None => Some((client, peer)),
+        };
+        if let Some((client, peer)) = kept {
+            self.inbox().enter();
+            self.begin(client, peer);
+        }
+    }
+
+    /// Begins what other workers have accepted.
+    pub(super) fn take_over(&mut self) {
+        while self.waiting.is_none()
+            && let Some((client, peer)) = self.inbox().take()
+        {
+            self.begin(client, peer);
+        }
+    }
+
     fn begin(&mut self, client: OwnedFd, peer: SocketAddr) {
         let origin = Origin::of(&client, peer, &self.shared.config, &mut self.applications);
         let started = origin.and_then(|mut origin| match self.dial(&mut origin) {
@@ -146,7 +168,7 @@ impl Worker {
             }
             Err(refused) => {
                 reset_on_close(&client);
-                self.shared.places.free();
+                self.leave();
                 self.farewell(&refused.ledger, refused.end);
             }
         }

@@ -1,0 +1,138 @@
+//! Connections that one worker has accepted for another one that has less to do.
+//!
+//! All workers wait at the same listeners, and the kernel wakes whichever it finds asleep: often the
+//! same one. Left at that, one worker may hold all of a client's kept-alive connections while the
+//! others sleep.
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{retry_on_intr, write};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// An accepted connection, and its peer.
+pub(crate) type Accepted = (OwnedFd, SocketAddr);
+
+/// What a worker is given by the others, and how much it has to do.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    bell: OwnedFd,
+    /// Connections that are this worker's, those in the box included.
+    load: AtomicUsize,
+    post: Mutex<Post>,
+}
+
+#[derive(Debug, Default)]
+struct Post {
+    arrived: VecDeque<Accepted>,
+    closed: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> io::Result<Self> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { bell, load: AtomicUsize::new(0), post: Mutex::default() })
+    }
+
+    /// Connections that are this worker's.
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Relaxed)
+    }
+
+    /// One more is this worker's.
+    pub(crate) fn enter(&self) {
+        self.load.fetch_add(1, Relaxed);
+    }
+
+    /// One has ended.
+    pub(crate) fn leave(&self) {
+        self.load.fetch_sub(1, Relaxed);
+    }
+
+    /// Gives the worker a connection, and wakes it; or gives it back when the worker takes no more.
+    pub(crate) fn put(&self, accepted: Accepted) -> Result<(), Accepted> {
+        let mut post = self.lock();
+        if post.closed {
+            return Err(accepted);
+        }
+        self.enter();
+        post.arrived.push_back(accepted);
+        let first = post.arrived.len() == 1;
+        drop(post);
+        if first {
+            // It is never read: each write is an edge of its own, and a full counter is one too.
+            let _ = retry_on_intr(|| write(&self.bell, &1u64.to_ne_bytes()));
+        }
+        Ok(())
+    }
+
+    /// The next connection.
+    pub(crate) fn take(&self) -> Option<Accepted> {
+        self.lock().arrived.pop_front()
+    }
+
+    /// Takes no more from now on, and hands out what is there.
+    pub(crate) fn close(&self) -> VecDeque<Accepted> {
+        let mut post = self.lock();
+        post.closed = true;
+        std::mem::take(&mut post.arrived)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Post> {
+        self.post.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsFd for Inbox {
+    /// Has an edge whenever something was put into the empty box.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+/// The one that should have the next connection instead of worker `own`: nothing when none has
+/// clearly less to do. Handing over wakes a thread, which a difference of one is not worth.
+pub(crate) fn lighter(inboxes: &[Inbox], own: usize) -> Option<&Inbox> {
+    let most = inboxes[own].load().checked_sub(2)?;
+    inboxes.iter().min_by_key(|inbox| inbox.load()).filter(|inbox| inbox.load() <= most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    fn connection(port: u16) -> Accepted {
+        (File::open("/dev/null").unwrap().into(), SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    fn ports(accepted: impl IntoIterator<Item = Accepted>) -> Vec<u16> {
+        accepted.into_iter().map(|(_, peer)| peer.port()).collect()
+    }
+
+    #[test]
+    fn a_closed_box_gives_everything_out_and_takes_nothing() {
+        let inbox = Inbox::new().unwrap();
+        (1..=3).for_each(|port| inbox.put(connection(port)).unwrap());
+        assert_eq!((ports(inbox.take()), inbox.load()), (vec![1], 3));
+        assert_eq!(ports(inbox.close()), [2, 3]);
+        assert_eq!(ports(inbox.put(connection(4)).err()), [4]);
+        assert_eq!((inbox.take().is_none(), inbox.load()), (true, 3));
+    }
+
+    #[test]
+    fn the_lightest_is_asked_when_it_has_clearly_less() {
+        let inboxes: Vec<_> = (0..3).map(|_| Inbox::new().unwrap()).collect();
+        let chosen = |own| lighter(&inboxes, own).map(|it| std::ptr::from_ref(it));
+        assert_eq!(chosen(0), None);
+        inboxes[0].enter();
+        assert_eq!(chosen(0), None);
+        inboxes[0].enter();
+        inboxes[1].enter();
+        assert_eq!(chosen(0), Some(std::ptr::from_ref(&inboxes[2])));
+        assert_eq!((chosen(1), chosen(2)), (None, None));
+    }
+}
