@@ -2,6 +2,7 @@
 
 mod clock;
 pub mod config;
+mod congestion;
 pub mod counters;
 pub mod drain;
 mod inbox;

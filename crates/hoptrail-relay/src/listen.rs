@@ -1,5 +1,6 @@
 //! Listening sockets.
 
+use crate::congestion::OnLoopback;
 use crate::sockets;
 use hoptrail::UdpProxySocket;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,7 +12,7 @@ use std::os::fd::OwnedFd;
 const BACKLOG: i32 = i32::MAX;
 
 /// A TCP listener and the address that it has got.
-pub(crate) fn tcp(at: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+pub(crate) fn tcp(at: SocketAddr, on_loopback: OnLoopback) -> io::Result<(OwnedFd, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
     if at.is_ipv6() {
         // A provider's listener names both families; one socket for both would take the other's port.
@@ -21,6 +22,7 @@ pub(crate) fn tcp(at: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     // Accepted sockets inherit all this: a relay passes on whole messages.
     socket.set_tcp_nodelay(true)?;
     sockets::keep_order_and_watch(&socket)?;
+    on_loopback.apply(&socket, at);
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;

@@ -1,6 +1,7 @@
 //! A running relay: its workers, and the handle to them.
 
 use crate::config::{Config, Inspect};
+use crate::congestion::OnLoopback;
 use crate::counters::Counters;
 use crate::ledger::Observer;
 use crate::listen;
@@ -67,16 +68,17 @@ impl Relay {
     /// # Errors
     /// When an address cannot be listened at, or a thread cannot be started.
     pub fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
+        let on_loopback = OnLoopback::of(config.congestion);
         let wanted = if config.transports.tcp { &*config.listen } else { &[] };
         let listeners = wanted
             .iter()
-            .map(|&at| listen::tcp(at).map_err(|error| StartError::Listen(at, error)))
+            .map(|&at| listen::tcp(at, on_loopback).map_err(|error| StartError::Listen(at, error)))
             .collect::<Result<Vec<_>, _>>()?;
         let addresses = listeners.iter().map(|(_, at)| *at).collect();
         let listeners = listeners.into_iter().map(|(listener, _)| listener).collect();
         let workers = config.workers().get();
         let places = Places::new(places(&config, workers));
-        let shared = Shared::new(config, parts, listeners, places)?;
+        let shared = Shared::new(config, parts, listeners, on_loopback, places)?;
         let (shared, workers, counters) = (Arc::new(shared), Vec::new(), Vec::new());
         let mut relay = Self { shared, counters, workers, addresses, udp: None };
         let started = relay.start_udp().and_then(|()| relay.start_workers());

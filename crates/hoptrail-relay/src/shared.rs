@@ -1,6 +1,7 @@
 //! What all workers of a relay share.
 
 use crate::config::Config;
+use crate::congestion::OnLoopback;
 use crate::drain::Drain;
 use crate::inbox::Inbox;
 use crate::ledger::Observer;
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     /// One for each worker.
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) drain: Drain,
+    pub(crate) on_loopback: OnLoopback,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) taps: Option<Arc<dyn Taps>>,
     pub(crate) places: Places,
@@ -47,13 +49,16 @@ impl Shared {
         config: Config,
         parts: Parts,
         listeners: Vec<OwnedFd>,
+        on_loopback: OnLoopback,
         places: Places,
     ) -> std::io::Result<Self> {
-        let inboxes = (0..config.workers().get()).map(|_| Inbox::new()).collect::<Result<_, _>>()?;
+        let inboxes =
+            (0..config.workers().get()).map(|_| Inbox::new()).collect::<Result<_, _>>()?;
         Ok(Self {
             config,
             upstream: parts.upstream,
             listeners,
+            on_loopback,
             inboxes,
             drain: Drain::new()?,
             observer: parts.observer,

@@ -3,6 +3,7 @@
 use crate::error::{Error, Operation, Result};
 use crate::options::set_records;
 use crate::records::Records;
+use crate::sys::BorrowedSock;
 use crate::{sockaddr, sys};
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -31,10 +32,16 @@ pub(crate) fn prepare(
 
 /// A non-blocking TCP socket for `to` whose connect is under way, in as few system calls as there are
 /// things to tell: socket, records, Nagle off, connect (and two for an interface).
-pub(crate) fn start(to: SocketAddr, records: &Records, device: Option<Device>) -> Result<Socket> {
+pub(crate) fn start(
+    to: SocketAddr,
+    records: &Records,
+    device: Option<Device>,
+    configure: impl FnOnce(BorrowedSock<'_>) -> io::Result<()>,
+) -> Result<Socket> {
     let socket = sys::open_nonblocking(Domain::for_address(to), Type::STREAM);
     let socket = equip(socket, records, device)?;
     no_delay(&socket)?;
+    configure(sys::borrow(&socket)).map_err(Error::of(Operation::OpenSocket))?;
     match socket.connect(&SockAddr::from(to)) {
         Err(error) if sys::under_way(&error) => Ok(socket),
         result => result.map(|()| socket).map_err(Error::of(Operation::Connect(to))),

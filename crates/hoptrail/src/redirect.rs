@@ -6,8 +6,9 @@ use crate::dialling::Dialling;
 use crate::error::{Error, Operation, Result};
 use crate::options::{original_destination, records};
 use crate::records::Records;
-use crate::sys::{self, AsSock, OwnedSock};
+use crate::sys::{self, AsSock, BorrowedSock, OwnedSock};
 use socket2::Type;
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -156,8 +157,23 @@ impl Redirect {
     /// # Errors
     /// As [`start_dial`](Self::start_dial).
     pub fn start_dial_to(&self, to: SocketAddr) -> Result<Dialling> {
+        self.start_dial_with(to, |_| Ok(()))
+    }
+
+    /// As [`start_dial_to`](Self::start_dial_to), with options of the caller's own: `configure` is given
+    /// the socket before it connects, with the records on it. A source address, a mark, a congestion
+    /// control belong there.
+    ///
+    /// # Errors
+    /// As [`start_dial`](Self::start_dial); an error of `configure` is one of
+    /// [`Operation::OpenSocket`].
+    pub fn start_dial_with(
+        &self,
+        to: SocketAddr,
+        configure: impl FnOnce(BorrowedSock<'_>) -> io::Result<()>,
+    ) -> Result<Dialling> {
         let to = dialled(to, self.device);
-        Ok(Dialling::new(start(to, &self.records, self.device)?, to))
+        Ok(Dialling::new(start(to, &self.records, self.device, configure)?, to))
     }
 
     /// A TCP socket for `to` with records and device set, for an event loop that connects by itself.
@@ -255,6 +271,7 @@ mod tests {
             redirect.dial_to_timeout(to, soon).unwrap_err(),
             redirect.start_dial().unwrap_err(),
             redirect.start_dial_to(to).unwrap_err(),
+            redirect.start_dial_with(to, |_| Ok(())).unwrap_err(),
             redirect.prepare(to).unwrap_err(),
         ] {
             assert_eq!(error.operation(), Operation::SetRecords);

@@ -1,6 +1,6 @@
 //! What holds when nothing is said. The table's texts are checked against it.
 
-use super::{Config, Inspect, Live, LogFormat, Spinning, Transports};
+use super::{Config, Congestion, Inspect, Live, LogFormat, Spinning, Transports};
 use crate::watch::OnMatch;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -21,6 +21,7 @@ impl Default for Config {
             watch: Vec::new(),
             on_match: OnMatch::Note,
             spin: Spinning::Auto,
+            congestion: Congestion::Auto,
             patience: Duration::from_secs(2),
             upstream: None,
             proxy_protocol: None,

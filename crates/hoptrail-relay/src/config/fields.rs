@@ -2,7 +2,7 @@
 //! suggestions for unknown keys and docs/relay.md all come from this table.
 
 use super::values::{self, Parsed, choice, one_or};
-use super::{Config, Inspect, Live, LogFormat, ProxyProtocol, Spinning, Transports};
+use super::{Config, Congestion, Inspect, Live, LogFormat, ProxyProtocol, Spinning, Transports};
 use crate::upstream::Url;
 use crate::watch::OnMatch;
 
@@ -152,6 +152,18 @@ pub const FIELDS: &[Field] = &[
         set: Set::One(|c, text| {
             let both = [("auto", Spinning::Auto), ("never", Spinning::Never)];
             choice(text, &both).map(|spin| c.spin = spin)
+        }),
+    },
+    Field {
+        name: "congestion",
+        group: Group::Listening,
+        value: "WHICH",
+        takes: "`\"auto\"` or `\"system\"`",
+        default: "auto",
+        doc: "`auto`: where the system's congestion control is bbr, connections on loopback are given reno instead: bbr spaces its packets in time, which helps nobody there and halves the rate. All others keep the system's (`net.ipv4.tcp_congestion_control`). `system`: all keep it.",
+        set: Set::One(|c, text| {
+            let both = [("auto", Congestion::Auto), ("system", Congestion::System)];
+            choice(text, &both).map(|which| c.congestion = which)
         }),
     },
     Field {

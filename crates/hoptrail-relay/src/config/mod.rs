@@ -41,6 +41,8 @@ pub struct Config {
     pub on_match: OnMatch,
     /// Whether a worker may look for events for a moment before it sleeps.
     pub spin: Spinning,
+    /// Which congestion control TCP sockets are given.
+    pub congestion: Congestion,
     /// How long a client's first bytes are waited for when a rule needs the name in them.
     pub patience: Duration,
     /// Another proxy through which destinations are reached, as a URL.
@@ -114,6 +116,15 @@ pub enum Spinning {
     Auto,
     /// Never.
     Never,
+}
+
+/// Which congestion control TCP sockets are given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Congestion {
+    /// On loopback one that does not pace, elsewhere the system's.
+    Auto,
+    /// Everywhere the system's.
+    System,
 }
 
 /// Whether there is a live line.

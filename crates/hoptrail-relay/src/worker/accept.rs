@@ -2,6 +2,7 @@
 
 use super::{Accepting, LISTENERS, REST, SWEEP, Worker, token};
 use crate::config::Inspect;
+use crate::congestion::OnLoopback;
 use crate::counters::Counters;
 use crate::inbox;
 use crate::ledger::{Cause, End, Step};
@@ -191,7 +192,7 @@ impl Worker {
             Early::NeedsFinding => None,
         };
         let to = self.shared.upstream.address().unwrap_or(origin.ledger.destination);
-        let upstream = start(to, origin)?;
+        let upstream = start(to, origin, self.shared.on_loopback)?;
         let failed = |errno| End::Unreachable(Cause::of(Step::Open, errno));
         keep_order_and_watch(&upstream).map_err(failed)?;
         Ok((upstream, decision))
@@ -246,11 +247,13 @@ fn is_shortage(errno: i32) -> bool {
 }
 
 /// A connect under way, with the records of the connection that it continues.
-fn start(to: SocketAddr, origin: &Origin) -> Result<OwnedFd, End> {
+fn start(to: SocketAddr, origin: &Origin, on_loopback: OnLoopback) -> Result<OwnedFd, End> {
     let upstream = match &origin.redirect {
-        Some(redirect) if to == origin.ledger.destination => redirect.start_dial(),
-        Some(redirect) => redirect.start_dial_to(to),
-        None => return start_bare(to),
+        Some(redirect) => redirect.start_dial_with(to, |socket| {
+            on_loopback.apply(socket, to);
+            Ok(())
+        }),
+        None => return start_bare(to, on_loopback),
     };
     let failed = |error: hoptrail::Error| {
         let step = match error.operation() {
@@ -263,7 +266,7 @@ fn start(to: SocketAddr, origin: &Origin) -> Result<OwnedFd, End> {
 }
 
 /// A connect under way, without records.
-fn start_bare(to: SocketAddr) -> Result<OwnedFd, End> {
+fn start_bare(to: SocketAddr, on_loopback: OnLoopback) -> Result<OwnedFd, End> {
     let failed = |step| move |errno| End::Unreachable(Cause::of(step, errno));
     let family = if to.is_ipv4() {
         rustix::net::AddressFamily::INET
@@ -274,6 +277,7 @@ fn start_bare(to: SocketAddr) -> Result<OwnedFd, End> {
     let socket =
         socket_with(family, SocketType::STREAM, flags, None).map_err(failed(Step::Open))?;
     sockopt::set_tcp_nodelay(&socket, true).map_err(failed(Step::Open))?;
+    on_loopback.apply(&socket, to);
     match connect(socket.as_fd(), &to) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(errno) => Err(failed(Step::Connect)(errno)),
