@@ -19,6 +19,9 @@ use std::os::fd::BorrowedFd;
 
 /// What one read takes. It fits a core's second-level cache together with what the kernel copies.
 pub(crate) const BUFFER: usize = 64 << 10;
+/// What one look at data in bulk takes: each costs a splice into the pipe and one out of it. Memory is used
+/// only where somebody wants to see bulk data.
+const PEEK: usize = 512 << 10;
 /// Moves of one direction before others have their turn.
 const TURN: usize = 16;
 /// Reads that filled the buffer, one after another, from which on data count as bulk.
@@ -62,6 +65,8 @@ pub(crate) struct Way {
     /// And the target knows.
     pub(crate) shut: bool,
     bulk: bool,
+    /// Others have gone first since bulk data moved last.
+    yielded: bool,
     /// Full reads (or small wakes, in bulk) one after another.
     streak: u8,
 }
@@ -72,6 +77,8 @@ pub(crate) struct Tools {
     pub(crate) pipes: Pipes,
     /// Some direction has moved bulk data since this was last asked.
     pub(crate) bulk: bool,
+    /// No other session of the worker has something to do.
+    pub(crate) alone: bool,
 }
 
 /// The sockets of a direction, and what limits it this time.
@@ -118,7 +125,8 @@ enum Go {
 
 impl Tools {
     pub(crate) fn new() -> Self {
-        Self { buffer: vec![0; BUFFER].into(), pipes: Pipes::default(), bulk: false }
+        let buffer = vec![0; PEEK].into();
+        Self { buffer, pipes: Pipes::default(), bulk: false, alone: true }
     }
 }
 
@@ -159,7 +167,7 @@ impl Way {
         tools: &mut Tools,
         limit: usize,
     ) -> Result<(), Broken> {
-        let room = limit.saturating_sub(self.held.len()).min(tools.buffer.len());
+        let room = limit.saturating_sub(self.held.len()).min(BUFFER);
         if !self.readable || self.ended || room == 0 {
             return Ok(());
         }

@@ -207,6 +207,7 @@ impl Worker {
             let Some(slot) = self.queue.pop_front() else { return };
             let Some(session) = self.sessions.get_mut(slot) else { continue };
             session.queued = false;
+            self.tools.alone = self.queue.is_empty();
             let mut desk = Desk {
                 tools: &mut self.tools,
                 shared: &self.shared,

@@ -1,12 +1,13 @@
 //! Bulk data: spliced through a pipe, and only looked at when somebody wants to see them.
 
-use super::{BUFFER, Broken, Ends, Go, SMALL, SMALL_WAKES, Tools, Way, show, source};
+use super::{Broken, Ends, Go, PEEK, SMALL, SMALL_WAKES, Tools, Way, show, source};
 use crate::mark::is_at_mark;
 use crate::pipes;
 use crate::sockets::is_wait;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::pipe::{SpliceFlags, splice};
+use rustix::thread::sched_yield;
 
 impl Way {
     /// One splice into the pipe; the next flush empties it.
@@ -24,12 +25,15 @@ impl Way {
             if self.peek(tools, ends, room)? == Go::Deny {
                 return Ok(Go::Deny);
             }
+            if self.seen == 0 && self.let_others_go(tools) {
+                return Ok(Go::On);
+            }
             if self.seen == 0 {
                 return self.read_after_peek(tools, ends);
             }
             room = room.min(self.seen);
         }
-        self.splice_in(ends, room)
+        self.splice_in(tools, ends, room)
     }
 
     /// Shows the tap what comes next, unless it has seen that already.
@@ -37,7 +41,7 @@ impl Way {
         if self.seen > 0 {
             return Ok(Go::On);
         }
-        let buffer = &mut tools.buffer[..room.min(BUFFER)];
+        let buffer = &mut tools.buffer[..room.min(PEEK)];
         self.seen = match recv(ends.source, &mut *buffer, RecvFlags::PEEK) {
             // At 0 it is the end, which is for the read to find.
             Ok((n, _)) => n,
@@ -57,7 +61,12 @@ impl Way {
         Ok(go)
     }
 
-    fn splice_in(&mut self, ends: &mut Ends<'_>, room: usize) -> Result<Go, Broken> {
+    fn splice_in(
+        &mut self,
+        tools: &Tools,
+        ends: &mut Ends<'_>,
+        room: usize,
+    ) -> Result<Go, Broken> {
         let Some(pipe) = &mut self.pipe else { return Ok(Go::On) };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         match splice(ends.source, None, &pipe.write, None, room, flags) {
@@ -66,11 +75,13 @@ impl Way {
             Ok(0) => self.ended = true,
             Ok(n) => {
                 pipe.filled += n;
+                self.yielded = false;
                 ends.allowance -= n as u64;
                 self.seen = self.seen.saturating_sub(n);
                 self.moved += n as u64;
             }
             Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if self.let_others_go(tools) => {}
             Err(Errno::AGAIN) => {
                 self.readable = false;
                 self.note_wake();
@@ -78,6 +89,17 @@ impl Way {
             Err(error) => return Err(source(error)),
         }
         Ok(Go::On)
+    }
+
+    /// The source has run dry for now. Once after each move whoever waits for this CPU goes first, the
+    /// sender perhaps: what it writes then needs no wake of its own.
+    fn let_others_go(&mut self, tools: &Tools) -> bool {
+        if self.yielded || !tools.alone {
+            return false;
+        }
+        self.yielded = true;
+        sched_yield();
+        true
     }
 
     /// The source has run dry. After some wakes with little data the buffer is cheaper again.
