@@ -30,10 +30,7 @@ pub(crate) use process::{find, output};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Kind {
     /// Ours with a fixed destination, as the others have it.
-    Forward {
-        threads: u8,
-        look: Look,
-    },
+    Forward(Setting),
     /// Ours as the provider of an engine: with records, to where the application wanted.
     Provider,
     Haproxy(Tuning),
@@ -44,28 +41,29 @@ pub(crate) enum Kind {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Look {
-    /// At what a client sends first, as shipped.
-    First,
-    /// The same, and asleep whenever nothing is to be done.
-    FirstWithoutSpinning,
-    /// At every byte.
-    All,
+pub(crate) enum Setting {
+    Shipped,
+    OneThread,
+    /// On loopback too.
+    SystemCongestion,
+    /// Asleep whenever nothing is to be done.
+    WithoutSpinning,
+    /// With three patterns that are never there.
+    EveryByte,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Tuning {
     Shipped,
-    /// For throughput, and with one thread, as ours.
+    /// For throughput, and with one thread.
     Tuned,
 }
 
-/// Ours with one thread.
-pub(crate) const FORWARD: Kind = Kind::Forward { threads: 1, look: Look::First };
-pub(crate) const TWO_THREADS: Kind = Kind::Forward { threads: 2, look: Look::First };
-pub(crate) const EVERY_BYTE: Kind = Kind::Forward { threads: 1, look: Look::All };
-pub(crate) const WITHOUT_SPINNING: Kind =
-    Kind::Forward { threads: 1, look: Look::FirstWithoutSpinning };
+pub(crate) const FORWARD: Kind = Kind::Forward(Setting::Shipped);
+pub(crate) const ONE_THREAD: Kind = Kind::Forward(Setting::OneThread);
+pub(crate) const SYSTEM_CONGESTION: Kind = Kind::Forward(Setting::SystemCongestion);
+pub(crate) const WITHOUT_SPINNING: Kind = Kind::Forward(Setting::WithoutSpinning);
+pub(crate) const EVERY_BYTE: Kind = Kind::Forward(Setting::EveryByte);
 pub(crate) const HAPROXIES: [Kind; 2] =
     [Kind::Haproxy(Tuning::Shipped), Kind::Haproxy(Tuning::Tuned)];
 pub(crate) const NGINXES: [Kind; 2] = [Kind::Nginx(Tuning::Shipped), Kind::Nginx(Tuning::Tuned)];
@@ -105,12 +103,13 @@ pub(crate) struct Absent {
 impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Forward { look: Look::All, .. } => "hoptrail relay, searching every byte",
-            Self::Forward { look: Look::FirstWithoutSpinning, .. } => {
-                "hoptrail relay, without spinning"
+            Self::Forward(Setting::Shipped) => "hoptrail relay",
+            Self::Forward(Setting::OneThread) => "hoptrail relay, one thread",
+            Self::Forward(Setting::SystemCongestion) => {
+                "hoptrail relay, the system's congestion control"
             }
-            Self::Forward { threads: 1, .. } => "hoptrail relay",
-            Self::Forward { .. } => "hoptrail relay, 2 threads",
+            Self::Forward(Setting::WithoutSpinning) => "hoptrail relay, without spinning",
+            Self::Forward(Setting::EveryByte) => "hoptrail relay, searching every byte",
             Self::Provider => "hoptrail relay as provider, with records",
             Self::Haproxy(Tuning::Shipped) => "HAProxy as shipped",
             Self::Haproxy(Tuning::Tuned) => "HAProxy, forced splice, 1 MiB pipes",
@@ -122,7 +121,12 @@ impl Kind {
     }
 
     pub(crate) const fn is_ours(self) -> bool {
-        matches!(self, Self::Forward { .. } | Self::Provider)
+        matches!(self, Self::Forward(_) | Self::Provider)
+    }
+
+    /// Ours as a user has it: for the others of ours there is no goal, they show what a setting is worth.
+    pub(crate) const fn is_judged(self) -> bool {
+        matches!(self, FORWARD | EVERY_BYTE | Self::Provider)
     }
 
     pub(crate) const fn place(self) -> Place {
@@ -137,7 +141,7 @@ impl Kind {
     /// What to run; or, for the table, why it cannot be.
     fn program(self, leg: &Leg) -> std::result::Result<Program, String> {
         match self {
-            Self::Forward { threads, look } => ours::forward(leg, threads, look),
+            Self::Forward(setting) => ours::forward(leg, setting),
             Self::Provider => ours::provider(leg),
             Self::Haproxy(tuning) => haproxy::program(leg, tuning),
             Self::Nginx(tuning) => nginx::program(leg, tuning),

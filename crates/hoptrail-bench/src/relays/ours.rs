@@ -1,28 +1,29 @@
 //! `hoptrail relay`.
 
-use super::{Leg, Look, Program};
+use super::{Leg, Program, Setting};
 
 /// To a fixed destination, as the others have it.
-pub(super) fn forward(leg: &Leg, threads: u8, look: Look) -> Result<Program, String> {
-    let look: &[&str] = match look {
-        Look::First => &[],
-        Look::FirstWithoutSpinning => &["--spin", "never"],
+pub(super) fn forward(leg: &Leg, setting: Setting) -> Result<Program, String> {
+    let setting: &[&str] = match setting {
+        Setting::Shipped => &[],
+        Setting::OneThread => &["--threads", "1"],
+        Setting::SystemCongestion => &["--congestion", "system"],
+        Setting::WithoutSpinning => &["--spin", "never"],
         // They are searched for in every byte, and never there.
-        Look::All => &[
+        Setting::EveryByte => &[
             "--inspect=all",
             "--watch=a canary token",
             "--watch=-----BEGIN OPENSSH PRIVATE KEY-----",
             "--watch=hex:cafed00d8badf00d",
         ],
     };
-    let (threads, to) = (threads.to_string(), leg.forward.to_string());
-    let forward = ["--protocol", "tcp", "--forward", &to, "--threads", &threads];
-    relay(leg, &[&forward, look].concat())
+    let to = leg.forward.to_string();
+    relay(leg, &[&["--protocol", "tcp", "--forward", &to], setting].concat())
 }
 
 /// To where the engine says the application wanted.
 pub(super) fn provider(leg: &Leg) -> Result<Program, String> {
-    relay(leg, &["--threads", "1"])
+    relay(leg, &[])
 }
 
 fn relay(leg: &Leg, more: &[&str]) -> Result<Program, String> {

@@ -61,12 +61,7 @@ impl Way {
         Ok(go)
     }
 
-    fn splice_in(
-        &mut self,
-        tools: &Tools,
-        ends: &mut Ends<'_>,
-        room: usize,
-    ) -> Result<Go, Broken> {
+    fn splice_in(&mut self, tools: &Tools, ends: &mut Ends<'_>, room: usize) -> Result<Go, Broken> {
         let Some(pipe) = &mut self.pipe else { return Ok(Go::On) };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         match splice(ends.source, None, &pipe.write, None, room, flags) {

@@ -4,7 +4,7 @@ use super::{Relays, goal, value};
 use crate::Result;
 use crate::lab::{BULK, Lab, Place, any};
 use crate::policy::Target;
-use crate::relays::{EVERY_BYTE, FORWARD, HAPROXIES, Kind, NGINXES, Relay, TWO_THREADS};
+use crate::relays::{EVERY_BYTE, FORWARD, HAPROXIES, Kind, NGINXES, Relay, SYSTEM_CONGESTION};
 use crate::report::{Report, Row};
 use crate::rounds::{self, Goal, Pace, Series, Unit, median};
 use crate::wire::{Metered, Spells, Way};
@@ -26,7 +26,7 @@ struct Plan {
 }
 
 pub(in crate::measure) fn one_hop(lab: &mut Lab, pace: Pace, report: &mut Report) -> Result<()> {
-    let ours = [FORWARD, TWO_THREADS, Kind::Provider];
+    let ours = [FORWARD, SYSTEM_CONGESTION, Kind::Provider];
     let others = HAPROXIES.into_iter().chain(NGINXES).chain([Kind::Redsocks, Kind::Mitmproxy]);
     let kinds = ours.into_iter().chain(others).collect();
     Plan { part: "P6", hops: 1, goal: 0.75, kinds, rivals: &HAPROXIES }.measure(lab, pace, report)
@@ -117,7 +117,7 @@ impl Plan {
         let row = |(way, relay): (Way, &Relay)| {
             let of_it = |cost: &&Cost| cost.way == way && cost.kind == relay.kind;
             let mut costs: Vec<f64> = costs.iter().filter(of_it).map(|cost| cost.per_gb).collect();
-            let judged = self.part == "P6" && relay.kind.is_ours();
+            let judged = self.part == "P6" && relay.kind.is_judged();
             let goal = if judged { CPU } else { Goal::Nothing };
             let name = format!("CPU time of the same: {}", self.name(way, relay.kind));
             (!costs.is_empty())

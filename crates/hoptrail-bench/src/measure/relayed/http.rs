@@ -5,7 +5,7 @@ use crate::Result;
 use crate::lab::{HTTP, Lab, Place, any};
 use crate::policy::Target;
 use crate::relays::{
-    FORWARD, HAPROXIES, Kind, NGINXES, Origin, Program, Relay, TWO_THREADS, find, output,
+    FORWARD, HAPROXIES, Kind, NGINXES, ONE_THREAD, Origin, Program, Relay, find, output,
 };
 use crate::report::Report;
 use crate::rounds::{self, Goal, Pace, Series, Unit};
@@ -35,7 +35,7 @@ pub(in crate::measure) fn measure(lab: &mut Lab, pace: Pace, report: &mut Report
     };
     lab.relayed()?;
     let _origin = Origin::start(lab, any(HTTP))?;
-    let ours = [FORWARD, TWO_THREADS, Kind::Provider].into_iter();
+    let ours = [FORWARD, ONE_THREAD, Kind::Provider].into_iter();
     let kinds = ours.chain(HAPROXIES).chain(NGINXES).chain([Kind::Mitmproxy]);
     let relays = Relays::start(lab, kinds, 1, Target::Apart.at(HTTP));
     let mut series =

@@ -69,5 +69,5 @@ fn value(part: &'static str, name: String, goal: Goal, unit: Unit, value: f64) -
 
 /// The goal is ours; the others are there to compare with.
 fn goal(kind: Kind, goal: Goal) -> Goal {
-    if kind.is_ours() { goal } else { Goal::Nothing }
+    if kind.is_judged() { goal } else { Goal::Nothing }
 }

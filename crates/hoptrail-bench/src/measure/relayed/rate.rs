@@ -4,7 +4,7 @@ use super::{Relays, goal};
 use crate::Result;
 use crate::lab::{ANSWER, Lab, Place};
 use crate::policy::Target;
-use crate::relays::{FORWARD, HAPROXIES, Kind, NGINXES, Relay, TWO_THREADS};
+use crate::relays::{FORWARD, HAPROXIES, Kind, NGINXES, ONE_THREAD, Relay};
 use crate::report::Report;
 use crate::rounds::{self, Goal, Pace, Series, Unit};
 
@@ -13,7 +13,7 @@ const GOAL: Goal = Goal::AtLeast(0.50);
 
 pub(in crate::measure) fn measure(lab: &mut Lab, pace: Pace, report: &mut Report) -> Result<()> {
     lab.relayed()?;
-    let ours = [FORWARD, TWO_THREADS, Kind::Provider].into_iter();
+    let ours = [FORWARD, ONE_THREAD, Kind::Provider].into_iter();
     let kinds = ours.chain(HAPROXIES).chain(NGINXES).chain([Kind::Redsocks, Kind::Mitmproxy]);
     let relays = Relays::start(lab, kinds, 1, Target::Apart.at(ANSWER));
     let mut series = [1, 16].map(|clients| series(clients, &relays.running));
