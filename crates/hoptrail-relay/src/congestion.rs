@@ -34,13 +34,13 @@ impl OnLoopback {
     }
 
     /// All of its kind pace: bbr, and what is built upon it.
-    fn instead_of(system: Option<&str>) -> Self {
+    pub(crate) fn instead_of(system: Option<&str>) -> Self {
         Self(system.is_some_and(|name| name.starts_with("bbr")).then_some(UNPACED))
     }
 }
 
 /// What a new socket is given.
-fn system() -> Option<String> {
+pub(crate) fn system() -> Option<String> {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).ok()?;
     sockopt::tcp_congestion(&socket).ok()
 }

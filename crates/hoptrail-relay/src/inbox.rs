@@ -1,4 +1,4 @@
-//! Connections that one worker has accepted for another one that has less to do.
+//! Connections that one worker has accepted and dialled for another one that has less to do.
 //!
 //! All workers wait at the same listeners, and the kernel wakes whichever it finds asleep: often the
 //! same one. Left at that, one worker may hold all of a client's kept-alive connections while the
@@ -8,33 +8,30 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{retry_on_intr, write};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// An accepted connection, and its peer.
-pub(crate) type Accepted = (OwnedFd, SocketAddr);
-
 /// What a worker is given by the others, and how much it has to do.
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub(crate) struct Inbox<T> {
     bell: OwnedFd,
     /// Connections that are this worker's, those in the box included.
     load: AtomicUsize,
-    post: Mutex<Post>,
+    post: Mutex<Post<T>>,
 }
 
-#[derive(Debug, Default)]
-struct Post {
-    arrived: VecDeque<Accepted>,
+#[derive(Debug)]
+struct Post<T> {
+    arrived: VecDeque<T>,
     closed: bool,
 }
 
-impl Inbox {
+impl<T> Inbox<T> {
     pub(crate) fn new() -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { bell, load: AtomicUsize::new(0), post: Mutex::default() })
+        let post = Mutex::new(Post { arrived: VecDeque::new(), closed: false });
+        Ok(Self { bell, load: AtomicUsize::new(0), post })
     }
 
     /// Connections that are this worker's.
@@ -53,13 +50,13 @@ impl Inbox {
     }
 
     /// Gives the worker a connection, and wakes it; or gives it back when the worker takes no more.
-    pub(crate) fn put(&self, accepted: Accepted) -> Result<(), Accepted> {
+    pub(crate) fn put(&self, connection: T) -> Result<(), T> {
         let mut post = self.lock();
         if post.closed {
-            return Err(accepted);
+            return Err(connection);
         }
         self.enter();
-        post.arrived.push_back(accepted);
+        post.arrived.push_back(connection);
         let first = post.arrived.len() == 1;
         drop(post);
         if first {
@@ -70,23 +67,23 @@ impl Inbox {
     }
 
     /// The next connection.
-    pub(crate) fn take(&self) -> Option<Accepted> {
+    pub(crate) fn take(&self) -> Option<T> {
         self.lock().arrived.pop_front()
     }
 
     /// Takes no more from now on, and hands out what is there.
-    pub(crate) fn close(&self) -> VecDeque<Accepted> {
+    pub(crate) fn close(&self) -> VecDeque<T> {
         let mut post = self.lock();
         post.closed = true;
         std::mem::take(&mut post.arrived)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Post> {
+    fn lock(&self) -> MutexGuard<'_, Post<T>> {
         self.post.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl AsFd for Inbox {
+impl<T> AsFd for Inbox<T> {
     /// Has an edge whenever something was put into the empty box.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
@@ -95,7 +92,7 @@ impl AsFd for Inbox {
 
 /// The one that should have the next connection instead of worker `own`: nothing when none has
 /// clearly less to do. Handing over wakes a thread, which a difference of one is not worth.
-pub(crate) fn lighter(inboxes: &[Inbox], own: usize) -> Option<&Inbox> {
+pub(crate) fn lighter<T>(inboxes: &[Inbox<T>], own: usize) -> Option<&Inbox<T>> {
     let most = inboxes[own].load().checked_sub(2)?;
     inboxes.iter().min_by_key(|inbox| inbox.load()).filter(|inbox| inbox.load() <= most)
 }
@@ -103,30 +100,20 @@ pub(crate) fn lighter(inboxes: &[Inbox], own: usize) -> Option<&Inbox> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::File;
-
-    fn connection(port: u16) -> Accepted {
-        (File::open("/dev/null").unwrap().into(), SocketAddr::from(([127, 0, 0, 1], port)))
-    }
-
-    fn ports(accepted: impl IntoIterator<Item = Accepted>) -> Vec<u16> {
-        accepted.into_iter().map(|(_, peer)| peer.port()).collect()
-    }
 
     #[test]
     fn a_closed_box_gives_everything_out_and_takes_nothing() {
         let inbox = Inbox::new().unwrap();
-        (1..=3).for_each(|port| inbox.put(connection(port)).unwrap());
-        assert_eq!((ports(inbox.take()), inbox.load()), (vec![1], 3));
-        assert_eq!(ports(inbox.close()), [2, 3]);
-        assert_eq!(ports(inbox.put(connection(4)).err()), [4]);
-        assert_eq!((inbox.take().is_none(), inbox.load()), (true, 3));
+        (1..=3).for_each(|n| inbox.put(n).unwrap());
+        assert_eq!((inbox.take(), inbox.load()), (Some(1), 3));
+        assert_eq!(inbox.close(), [2, 3]);
+        assert_eq!((inbox.put(4), inbox.take(), inbox.load()), (Err(4), None, 3));
     }
 
     #[test]
     fn the_lightest_is_asked_when_it_has_clearly_less() {
-        let inboxes: Vec<_> = (0..3).map(|_| Inbox::new().unwrap()).collect();
-        let chosen = |own| lighter(&inboxes, own).map(|it| std::ptr::from_ref(it));
+        let inboxes: Vec<Inbox<u8>> = (0..3).map(|_| Inbox::new().unwrap()).collect();
+        let chosen = |own| lighter(&inboxes, own).map(std::ptr::from_ref);
         assert_eq!(chosen(0), None);
         inboxes[0].enter();
         assert_eq!(chosen(0), None);

@@ -7,6 +7,7 @@ use crate::inbox::Inbox;
 use crate::ledger::Observer;
 use crate::relay::Parts;
 use crate::rules::Rules;
+use crate::session::Session;
 use crate::tap::Taps;
 use crate::upstream::Upstream;
 use std::os::fd::OwnedFd;
@@ -19,7 +20,7 @@ pub(crate) struct Shared {
     pub(crate) upstream: Upstream,
     pub(crate) listeners: Vec<OwnedFd>,
     /// One for each worker.
-    pub(crate) inboxes: Vec<Inbox>,
+    pub(crate) inboxes: Vec<Inbox<Box<Session>>>,
     pub(crate) drain: Drain,
     pub(crate) on_loopback: OnLoopback,
     pub(crate) observer: Arc<dyn Observer>,

@@ -239,7 +239,8 @@ impl Worker {
         let ledger = session.close(end, &mut self.tools);
         self.farewell(&ledger, end);
         Counters::sub(&self.counters.open, 1);
-        self.leave();
+        self.inbox().leave();
+        self.shared.places.free();
         if self.accepting == Accepting::Over {
             self.ended.count(end);
         }
@@ -248,13 +249,7 @@ impl Worker {
         }
     }
 
-    /// A connection's place is free.
-    fn leave(&self) {
-        self.shared.places.free();
-        self.inbox().leave();
-    }
-
-    fn inbox(&self) -> &Inbox {
+    fn inbox(&self) -> &Inbox<Box<Session>> {
         &self.shared.inboxes[self.number]
     }
 

@@ -13,6 +13,8 @@ mod record;
 #[path = "wire/route.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod route;
+#[path = "limits/sharing.rs"]
+mod sharing;
 #[path = "wire/stream.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod stream;

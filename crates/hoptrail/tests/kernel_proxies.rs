@@ -29,6 +29,7 @@ fn main() -> std::process::ExitCode {
         ],
         event_loop: [
             a_started_dial_carries_the_records,
+            a_socket_is_configured_before_it_is_dialled,
             a_dial_that_fails_later_says_why,
             what_the_kernel_refuses_at_once_is_told_at_once,
             a_started_dial_leaves_by_the_applications_device,

@@ -53,8 +53,10 @@ impl Worker {
         }
         self.unwatch_listeners();
         self.accepting = Accepting::Over;
-        let given = self.waiting.take().into_iter().chain(self.inbox().close());
-        given.for_each(|(client, peer)| self.begin(client, peer));
+        if let Some((client, peer)) = self.waiting.take() {
+            self.begin(client, peer);
+        }
+        self.inbox().close().into_iter().for_each(|session| self.adopt(session));
         for listener in 0..self.shared.listeners.len() {
             while self.accept_one(listener) {}
             // Whoever connects from now on is refused at once, and does not wait for our end.
@@ -81,7 +83,6 @@ impl Worker {
         if let Some((client, peer)) = self.waiting.take() {
             self.begin(client, peer);
         }
-        self.take_over();
         if self.waiting.is_none() && self.shared.places.any() && self.watch_listeners().is_ok() {
             (0..self.shared.listeners.len()).for_each(|listener| self.accept(listener));
         }
@@ -108,7 +109,7 @@ impl Worker {
                 match peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
                     Some(peer) => {
                         Counters::add(&self.counters.accepted, 1);
-                        self.place(client, peer);
+                        self.begin(client, peer);
                     }
                     None => self.shared.places.free(),
                 }
@@ -134,27 +135,6 @@ impl Worker {
         }
     }
 
-    /// Begins an accepted connection here, or gives it to a worker that has less to do.
-    fn place(&mut self, client: OwnedFd, peer: SocketAddr) {
-        let kept = match inbox::lighter(&self.shared.inboxes, self.number) {
-            Some(other) => other.put((client, peer)).err(),
-            None => Some((client, peer)),
-        };
-        if let Some((client, peer)) = kept {
-            self.inbox().enter();
-            self.begin(client, peer);
-        }
-    }
-
-    /// Begins what other workers have accepted.
-    pub(super) fn take_over(&mut self) {
-        while self.waiting.is_none()
-            && let Some((client, peer)) = self.inbox().take()
-        {
-            self.begin(client, peer);
-        }
-    }
-
     fn begin(&mut self, client: OwnedFd, peer: SocketAddr) {
         let origin = Origin::of(&client, peer, &self.shared.config, &mut self.applications);
         let started = origin.and_then(|mut origin| match self.dial(&mut origin) {
@@ -169,7 +149,7 @@ impl Worker {
             }
             Err(refused) => {
                 reset_on_close(&client);
-                self.leave();
+                self.shared.places.free();
                 self.farewell(&refused.ledger, refused.end);
             }
         }
@@ -218,7 +198,31 @@ impl Worker {
         if let Some(decision) = decision {
             session.apply(decision, self.now);
         }
-        let slot = self.sessions.insert(Box::new(session));
+        self.place(Box::new(session));
+    }
+
+    /// Gives a connection to the worker that has the least to do, or takes it itself. It has its two
+    /// descriptors already: where these are scarce, one that waits for them must not wait behind others.
+    fn place(&mut self, session: Box<Session>) {
+        let kept = match inbox::lighter(&self.shared.inboxes, self.number) {
+            Some(other) => other.put(session).err(),
+            None => Some(session),
+        };
+        if let Some(session) = kept {
+            self.inbox().enter();
+            self.adopt(session);
+        }
+    }
+
+    /// Takes what other workers have put into its box.
+    pub(super) fn take_over(&mut self) {
+        while let Some(session) = self.inbox().take() {
+            self.adopt(session);
+        }
+    }
+
+    fn adopt(&mut self, session: Box<Session>) {
+        let slot = self.sessions.insert(session);
         self.next_sweep = self.next_sweep.min(self.now + SWEEP);
         Counters::add(&self.counters.open, 1);
         let watched = self.watch(slot);
@@ -281,5 +285,22 @@ fn start_bare(to: SocketAddr, on_loopback: OnLoopback) -> Result<OwnedFd, End> {
     match connect(socket.as_fd(), &to) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(errno) => Err(failed(Step::Connect)(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Congestion;
+
+    #[test]
+    fn a_dial_on_loopback_is_not_paced() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let system = start_bare(to, OnLoopback::of(Congestion::System)).unwrap();
+        let bare = start_bare(to, OnLoopback::instead_of(Some("bbr"))).unwrap();
+        let name = |socket| sockopt::tcp_congestion(socket).unwrap();
+        assert_eq!(name(&bare), "reno");
+        assert_eq!(Some(name(&system)), crate::congestion::system());
     }
 }

@@ -86,6 +86,44 @@ pub(crate) fn a_started_dial_carries_the_records() {
     }
 }
 
+/// What acme's proxy saw of the socket before it was dialled, and after; and how a dial fails whose
+/// socket is not to its liking.
+fn configure_two(at: SocketAddr) -> io::Result<(String, String, String)> {
+    let on = Listener::bind(at)?;
+    let connection = accept(&on)?;
+    let (redirect, to) = (&connection.redirect, connection.redirect.destination());
+    let mut before = String::new();
+    let dialling = redirect.start_dial_with(to, |socket| {
+        let socket = socket2::SockRef::from(&socket);
+        before = format!("{:?}", socket.peer_addr().map_err(|e| e.kind()));
+        socket.set_tcp_congestion(b"reno")
+    })?;
+    wait(&dialling)?;
+    let stream = dialling.finish()?;
+    let after = socket2::SockRef::from(&stream).tcp_congestion()?;
+    let denied = redirect.start_dial_with(to, |_| Err(io::ErrorKind::PermissionDenied.into()));
+    let denied = denied.expect_err("it fails");
+    assert_eq!(relay(connection.stream, stream).from_first, 5);
+    let after = String::from_utf8_lossy(&after).trim_end_matches('\0').to_owned();
+    Ok((before, after, format!("{:?}", denied.operation())))
+}
+
+pub(crate) fn a_socket_is_configured_before_it_is_dialled() {
+    let lab = Lab::of(|lab| vec![lab.provider("acme", 200)]);
+    let to = SocketAddr::from((V4, PORT));
+    let origin = lab.origin(to);
+    let (app, acme) = (lab.actor("app"), lab.actor("acme"));
+    let served = acme.begin(listener("acme", true), configure_two);
+    let connection = dial(&lab, &app, to);
+    app.send(connection, b"hello").unwrap();
+    assert_eq!(app.recv(connection).unwrap(), b"hello");
+    app.close(connection);
+    let (before, after, failed) = served.wait().unwrap();
+    assert_eq!((&*before, &*after), ("Err(NotConnected)", "reno"));
+    assert_eq!(failed, format!("{:?}", Operation::OpenSocket));
+    origin.expect(1);
+}
+
 pub(crate) fn a_dial_that_fails_later_says_why() {
     let lab = Lab::of(|lab| vec![lab.provider("acme", 200)]);
     let (app, acme) = (lab.actor("app"), lab.actor("acme"));
