@@ -18,7 +18,7 @@ pub mod socket;
 pub mod stage;
 
 pub use actor::{Actor, Person, Task};
-pub use address::{PORT, V4, V4_OTHER, V6, at};
+pub use address::{BEYOND_V4, BEYOND_V6, PORT, V4, V4_OTHER, V6, at};
 pub use harness::{Case, Test, run};
 pub use net::Net;
 pub use option::Probe;
@@ -69,6 +69,15 @@ impl Neighbour {
     #[must_use]
     pub fn origin(&self, at: SocketAddr) -> Origin {
         self.net.inside(|| Origin::start(at)).expect("the origin listens")
+    }
+
+    /// As [`Lab::outsider`], there.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn outsider(&self) -> Actor {
+        Actor::start(&Person::default(), None, self.net.file()).expect("an actor starts")
     }
 
     /// As [`Lab::inside`], there.
@@ -197,14 +206,14 @@ impl Lab {
         self.inside(|| Origin::start(at)).expect("the origin listens")
     }
 
-    /// Another machine, so to say: a namespace at the other end of the interface `name`, whose address
-    /// there is 198.51.100.2 and here 198.51.100.1.
+    /// Another machine, so to say: a namespace at the other end of the interface `name`, whose addresses
+    /// there are [`BEYOND_V4`] and [`BEYOND_V6`], and here each with a 1 in place of the 2.
     ///
     /// # Panics
     /// When the kernel refuses it.
     #[must_use]
     pub fn neighbour(&self, name: &str) -> Neighbour {
-        let (here, there) = ([198, 51, 100, 1].into(), [198, 51, 100, 2].into());
+        let [here, there] = address::WAYS;
         let (net, interface) = self.net.neighbour(name, here, there).expect("a neighbour");
         Neighbour { net, interface }
     }

@@ -5,7 +5,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
 /// `lo` is always the first interface of a namespace.
@@ -55,12 +55,12 @@ impl Net {
     }
 
     /// Another namespace, reached from this one by the interface `name`. `here` and `there` are the
-    /// addresses of the two ends, in one network of 24 bits. Gives the interface's index, too.
+    /// addresses of the two ends, in one network of each family. Gives the interface's index, too.
     pub(super) fn neighbour(
         &self,
         name: &str,
-        here: Ipv4Addr,
-        there: Ipv4Addr,
+        here: [IpAddr; 2],
+        there: [IpAddr; 2],
     ) -> io::Result<(Self, u32)> {
         let other = Self::new()?;
         let interface = self.inside(|| {
@@ -120,10 +120,12 @@ impl Netlink {
         self.ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &body)
     }
 
-    fn configure(&self, name: &str, address: Ipv4Addr) -> io::Result<u32> {
+    fn configure(&self, name: &str, addresses: [IpAddr; 2]) -> io::Result<u32> {
         let interface = nix::net::if_::if_nametoindex(name)?;
         self.up(interface)?;
-        self.prefix(address.into(), 24, interface)?;
+        for address in addresses {
+            self.prefix(address, if address.is_ipv4() { 24 } else { 64 }, interface)?;
+        }
         Ok(interface)
     }
 
