@@ -2,4 +2,5 @@
 
 pub mod cases;
 pub mod lab;
+pub mod layout;
 pub mod reference;

@@ -1,67 +1,26 @@
 //! docs/abi.md says what the code does: its tables are read and compared with the types.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hoptrail_core::abi;
 use hoptrail_core::context::{self, ContextHeader};
 use hoptrail_core::records::{self, Hop, Provenance, TrailHeader};
-use std::mem::offset_of;
+use hoptrail_testkit::fields;
+use hoptrail_testkit::layout::{self, Field};
 
 const DOCUMENT: &str = include_str!("../../../docs/abi.md");
 
-/// Offset, size and name of a field.
-type Field = (usize, usize, String);
-
-fn size_of_field<S, F>(_: fn(&S) -> &F) -> usize {
-    size_of::<F>()
-}
-
-macro_rules! fields {
-    ($type:ident: $($name:ident)*) => {{
-        // Exhaustive: a new field cannot stay out of the table.
-        let _ = |$type { $($name: _),* }: $type| ();
-        vec![$((
-            offset_of!($type, $name),
-            size_of_field(|value: &$type| &value.$name),
-            stringify!($name).to_owned(),
-        )),*]
-    }};
-}
-
-/// Cells of the rows of the first table below a heading.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
-    let start = DOCUMENT.find(&format!("# {heading}\n")).unwrap_or_else(|| panic!("{heading}"));
-    DOCUMENT[start..]
-        .lines()
-        .skip_while(|line| !line.starts_with('|'))
-        .take_while(|line| line.starts_with('|'))
-        .skip(2)
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
-        .collect()
+    layout::table(DOCUMENT, heading)
 }
 
-fn documented(heading: &str) -> Vec<Field> {
-    table(heading)
-        .iter()
-        .map(|row| (row[0].parse().unwrap(), row[1].parse().unwrap(), row[2].to_owned()))
-        .collect()
-}
-
-/// The table has every byte exactly once.
-fn complete(fields: &[Field], bytes: usize) {
-    let end = fields.iter().fold(0, |at, (offset, size, name)| {
-        assert_eq!(at, *offset, "{name}");
-        offset + size
-    });
-    assert_eq!(end, bytes);
+fn documented(heading: &str, bytes: usize) -> Vec<Field> {
+    layout::documented(DOCUMENT, heading, bytes)
 }
 
 #[test]
 fn blob_header() {
-    let fields = documented("Blob header");
-    complete(&fields, records::HEADER_BYTES);
     assert_eq!(
-        fields,
+        documented("Blob header", records::HEADER_BYTES),
         fields!(TrailHeader: magic version length tag id hops protocol reserved uid pid gid
             start_ns exe_ino exe_dev device cgroup netns destination local destination_port
             local_port adopted name)
@@ -70,10 +29,8 @@ fn blob_header() {
 
 #[test]
 fn hop() {
-    let fields = documented("Hop");
-    complete(&fields, records::HOP_BYTES);
     assert_eq!(
-        fields,
+        documented("Hop", records::HOP_BYTES),
         fields!(Hop: handle time_ns from asked to from_port asked_port to_port flags filter
             context pid uid)
     );
@@ -81,10 +38,8 @@ fn hop() {
 
 #[test]
 fn context_header() {
-    let fields = documented("Context header");
-    complete(&fields, context::HEADER_BYTES);
     assert_eq!(
-        fields,
+        documented("Context header", context::HEADER_BYTES),
         fields!(ContextHeader: version length protocol hop flags handle pid uid gid exe_dev
             start_ns exe_ino cgroup destination local destination_port local_port path_bytes
             provider_bytes name)
@@ -93,7 +48,7 @@ fn context_header() {
 
 #[test]
 fn version() {
-    complete(&documented("Version"), 16);
+    assert_eq!(documented("Version", 16)[0], (0, 2, "abi".into()));
     assert_eq!(table("Version")[0][3], abi::ABI_VERSION.to_string());
     assert!(
         DOCUMENT
