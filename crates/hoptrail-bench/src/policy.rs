@@ -42,6 +42,16 @@ impl Target {
     }
 }
 
+/// Addresses that go where [`Target::OneHop`] goes: with most ports to one destination taken, the kernel
+/// takes ever longer to find another.
+pub(crate) fn one_hop() -> [Ipv4Addr; 4] {
+    let [a, b, c, d] = crate::netns::BASE.octets();
+    [0, 20, 21, 22].map(|more| match more {
+        0 => Target::OneHop.ip(),
+        more => Ipv4Addr::new(a, b, c, d + more),
+    })
+}
+
 /// Four filters of two providers.
 pub(crate) fn few(members: &Cgroup) -> Resolved {
     let block = Filter {
@@ -62,8 +72,9 @@ pub(crate) fn few(members: &Cgroup) -> Resolved {
 /// A provider for what makes one hop, and three for what makes three; each with members of its own.
 pub(crate) fn relayed(members: &[Cgroup; 4]) -> Resolved {
     let provider = |(number, members): (usize, &Cgroup)| {
-        let target = if number == 0 { Target::OneHop } else { Target::ThreeHops };
-        let filters = vec![to(Action::Redirect, target.ip(), 32)];
+        let (one, three) = (one_hop(), [Target::ThreeHops.ip()]);
+        let targets = if number == 0 { &one[..] } else { &three };
+        let filters = targets.iter().map(|&ip| to(Action::Redirect, ip, 32)).collect();
         provider(number, HOPS + number as u16, members, filters)
     };
     resolved(members.iter().enumerate().map(provider).collect())
