@@ -7,10 +7,12 @@
 
 mod bulk;
 mod copy;
+mod held;
 
 use crate::pipes::{Pipe, Pipes};
 use crate::sockets::is_wait;
 use crate::tap::{Ruling, Tap};
+use held::Held;
 use rustix::event::epoll::EventFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
@@ -33,16 +35,7 @@ const SMALL: u64 = 16 << 10;
 /// One direction's state. An idle one owns no memory but this.
 #[derive(Default, Debug)]
 pub(crate) struct Way {
-    /// Bytes that were read and not written yet.
-    held: Vec<u8>,
-    /// How many of `held` are gone already.
-    gone: usize,
-    /// How many of the rest are the relay's own and not the source's.
-    own: usize,
-    /// How many of them, at the end, the tap has not seen.
-    unseen: usize,
-    /// The last of them is urgent, and must be so for the target too.
-    held_urgent: bool,
+    held: Held,
     /// With what a blocked target has left in it.
     pipe: Option<Box<Pipe>>,
     /// The source's bytes that the target was given.
@@ -75,6 +68,8 @@ pub(crate) struct Way {
 pub(crate) struct Tools {
     pub(crate) buffer: Box<[u8]>,
     pub(crate) pipes: Pipes,
+    /// For the next direction that must hold something.
+    spare: Held,
     /// Some direction has moved bulk data since this was last asked.
     pub(crate) bulk: bool,
     /// No other session of the worker has something to do.
@@ -126,7 +121,8 @@ enum Go {
 impl Tools {
     pub(crate) fn new() -> Self {
         let buffer = vec![0; PEEK].into();
-        Self { buffer, pipes: Pipes::default(), bulk: false, alone: true }
+        let (pipes, spare) = (Pipes::default(), Held::default());
+        Self { buffer, pipes, spare, bulk: false, alone: true }
     }
 }
 
@@ -150,14 +146,13 @@ impl Way {
         if let Some(pipe) = self.pipe.take_if(|pipe| pipe.filled == 0) {
             tools.pipes.give_back(*pipe);
         }
+        self.held.give_back(&mut tools.spare);
         turn
     }
 
     /// Puts bytes before everything that is held: the relay's own, which do not count.
     pub(crate) fn put_first(&mut self, own: &[u8]) {
-        self.held.splice(..self.gone, own.iter().copied());
-        self.gone = 0;
-        self.own += own.len();
+        self.held.put_first(own);
     }
 
     /// Reads once into what is held, up to `limit` held bytes, without passing anything on.
@@ -167,27 +162,24 @@ impl Way {
         tools: &mut Tools,
         limit: usize,
     ) -> Result<(), Broken> {
-        let room = limit.saturating_sub(self.held.len()).min(BUFFER);
+        let room = self.held.room(limit).min(BUFFER);
         if !self.readable || self.ended || room == 0 {
             return Ok(());
         }
         if let Some(n) = self.read(source, &mut tools.buffer[..room], RecvFlags::empty())? {
-            self.held.extend_from_slice(&tools.buffer[..n]);
-            self.unseen += n;
+            self.held.gather(&tools.buffer[..n], &mut tools.spare);
         }
         Ok(())
     }
 
     /// What is held and not gone.
     pub(crate) fn held(&self) -> &[u8] {
-        &self.held[self.gone..]
+        self.held.rest()
     }
 
     /// Takes the first of the held bytes away: they were meant for the relay.
     pub(crate) fn consume(&mut self, n: usize) {
-        self.gone += n;
-        self.unseen = self.unseen.min(self.held().len());
-        self.trim();
+        self.held.consume(n);
     }
 
     /// Everything that was read has been passed on.
@@ -248,27 +240,22 @@ impl Way {
 
     /// What was gathered has not been seen by the tap.
     fn show_held(&mut self, ends: &mut Ends<'_>) -> Go {
-        let unseen = std::mem::take(&mut self.unseen);
-        show(&self.held[self.held.len() - unseen..], ends)
+        show(self.held.take_unseen(), ends)
     }
 
     /// Writes what is held from before.
     fn flush(&mut self, ends: &Ends<'_>) -> Result<Go, Broken> {
-        while self.gone < self.held.len() {
+        while let Some((bytes, how)) = self.held.front() {
             if !self.writable {
                 return Ok(Go::Wait);
             }
-            let n = self.write_held(ends.target)?;
-            let Some(n) = n else {
+            let Some(n) = write(ends.target, bytes, how)? else {
                 self.writable = false;
                 return Ok(Go::Wait);
             };
-            let own = n.min(self.own);
-            self.own -= own;
-            self.count(n - own);
-            self.gone += n;
+            let counted = self.held.written(n);
+            self.count(counted);
         }
-        self.trim();
         self.flush_pipe(ends)
     }
 
@@ -316,25 +303,8 @@ impl Way {
         Ok(None)
     }
 
-    fn write_held(&mut self, to: BorrowedFd<'_>) -> Result<Option<usize>, Broken> {
-        let ordinary = self.held.len() - usize::from(self.held_urgent);
-        if self.gone < ordinary {
-            return write(to, &self.held[self.gone..ordinary], SendFlags::empty());
-        }
-        let sent = write(to, &self.held[self.gone..], SendFlags::OOB)?;
-        self.held_urgent = sent != Some(1);
-        Ok(sent)
-    }
-
     fn count(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-    }
-
-    fn trim(&mut self) {
-        if self.gone == self.held.len() {
-            self.held = Vec::new();
-            self.gone = 0;
-        }
     }
 }
 

@@ -22,7 +22,7 @@ impl Way {
         self.count(written);
         if written < n {
             self.writable = false;
-            self.held.extend_from_slice(&buffer[written..n]);
+            self.held.keep(&buffer[written..n], &mut tools.spare);
         }
         self.note_read(n == BUFFER && written == n);
         Ok(Go::On)
@@ -38,9 +38,7 @@ impl Way {
         };
         ends.allowance -= 1;
         self.urgent = false;
-        self.held.push(tools.buffer[0]);
-        self.held_urgent = true;
-        self.unseen = 1 - self.seen.min(1);
+        self.held.keep_urgent(tools.buffer[0], self.seen > 0, &mut tools.spare);
         self.seen = self.seen.saturating_sub(1);
         Ok(self.show_held(ends))
     }
