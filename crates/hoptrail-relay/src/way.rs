@@ -30,7 +30,7 @@ const TURN: usize = 16;
 const BULK_AFTER: u8 = 2;
 /// Wakes that moved less than [`SMALL`], one after another, after which they no longer do.
 const SMALL_WAKES: u8 = 3;
-const SMALL: u64 = 16 << 10;
+const SMALL: u16 = 16 << 10;
 
 /// One direction's state. An idle one owns no memory but this.
 #[derive(Default, Debug)]
@@ -40,10 +40,10 @@ pub(crate) struct Way {
     pipe: Option<Box<Pipe>>,
     /// The source's bytes that the target was given.
     pub(crate) bytes: u64,
-    /// Bytes of the wake that is under way.
-    moved: u64,
-    /// Bytes that the tap has seen and that were not spliced yet.
-    seen: usize,
+    /// Bytes that the tap has seen and that were not spliced yet: [`PEEK`] at most.
+    seen: u32,
+    /// Bytes of the wake that is under way, as far as they fit: only [`SMALL`] matters.
+    moved: u16,
     /// The source may have more: epoll tells only of changes, so it is remembered.
     pub(crate) readable: bool,
     /// The target may take more, likewise.

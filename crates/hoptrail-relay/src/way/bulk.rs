@@ -31,7 +31,7 @@ impl Way {
             if self.seen == 0 {
                 return self.read_after_peek(tools, ends);
             }
-            room = room.min(self.seen);
+            room = room.min(self.seen as usize);
         }
         self.splice_in(tools, ends, room)
     }
@@ -42,14 +42,15 @@ impl Way {
             return Ok(Go::On);
         }
         let buffer = &mut tools.buffer[..room.min(PEEK)];
-        self.seen = match recv(ends.source, &mut *buffer, RecvFlags::PEEK) {
+        let seen = match recv(ends.source, &mut *buffer, RecvFlags::PEEK) {
             // At 0 it is the end, which is for the read to find.
             Ok((n, _)) => n,
             Err(error) if is_wait(error) => 0,
             // The kernel tells it once: a read would find an end, and what was cut off would look whole.
             Err(error) => return Err(source(error)),
         };
-        Ok(show(&buffer[..self.seen], ends))
+        self.seen = seen as u32;
+        Ok(show(&buffer[..seen], ends))
     }
 
     /// There was nothing to see: a splice would take what has come since, unseen.
@@ -72,8 +73,8 @@ impl Way {
                 pipe.filled += n;
                 self.yielded = false;
                 ends.allowance -= n as u64;
-                self.seen = self.seen.saturating_sub(n);
-                self.moved += n as u64;
+                self.seen = self.seen.saturating_sub(n as u32);
+                self.moved = self.moved.saturating_add(u16::try_from(n).unwrap_or(u16::MAX));
             }
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) if self.let_others_go(tools) => {}

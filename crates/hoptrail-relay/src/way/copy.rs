@@ -13,8 +13,8 @@ impl Way {
             return Ok(Go::On);
         };
         ends.allowance -= n as u64;
-        let seen = n.min(self.seen);
-        self.seen -= seen;
+        let seen = n.min(self.seen as usize);
+        self.seen -= seen as u32;
         if show(&buffer[seen..n], ends) == Go::Deny {
             return Ok(Go::Deny);
         }
