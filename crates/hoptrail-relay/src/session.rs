@@ -156,10 +156,10 @@ impl Session {
     /// Does all that can be done without waiting.
     pub(crate) fn advance(&mut self, desk: &mut Desk<'_>) -> Next {
         let before = self.progress();
-        let (from_client, from_upstream) = (self.up.bytes, self.down.bytes);
+        let Ledger { from_client, from_upstream, .. } = self.ledger;
         let next = self.step(desk).unwrap_or_else(Next::End);
-        Counters::add(&desk.counters.from_client, self.up.bytes - from_client);
-        Counters::add(&desk.counters.from_upstream, self.down.bytes - from_upstream);
+        Counters::add(&desk.counters.from_client, self.ledger.from_client - from_client);
+        Counters::add(&desk.counters.from_upstream, self.ledger.from_upstream - from_upstream);
         if self.progress() != before {
             self.touched = desk.now;
         }
@@ -168,7 +168,8 @@ impl Session {
 
     /// What changes when anything moves: bytes, or an end.
     fn progress(&self) -> (u64, u64, bool, bool) {
-        (self.up.bytes, self.down.bytes, self.up.ended, self.down.ended)
+        let Ledger { from_client, from_upstream, .. } = self.ledger;
+        (from_client, from_upstream, self.up.ended, self.down.ended)
     }
 
     /// Whether it has waited for too long.
@@ -199,8 +200,6 @@ impl Session {
                 reset_on_close(upstream);
             }
         }
-        self.ledger.from_client = self.up.bytes;
-        self.ledger.from_upstream = self.down.bytes;
         self.ledger.watched = self.taps.and_then(|taps| taps.iter().find_map(|tap| tap.seen()));
         self.ledger
     }
@@ -245,6 +244,10 @@ impl Session {
             Side::Client => (&mut self.up, &self.down, client, upstream),
             Side::Upstream => (&mut self.down, &self.up, upstream, client),
         };
+        let given = match from {
+            Side::Client => &mut self.ledger.from_client,
+            Side::Upstream => &mut self.ledger.from_upstream,
+        };
         // Only what was looked at passes; the next look comes at once.
         let looking = from == Side::Client && !matches!(self.curiosity, Curiosity::None);
         let pace = self.pace.as_deref_mut().filter(|_| !looking);
@@ -259,6 +262,7 @@ impl Session {
             target,
             tap: self.taps.as_deref_mut().map(|taps| &mut *taps[from.index()]),
             allowance: granted,
+            given,
             last: other.shut,
             failed: self.broken.filter(|(side, _)| *side == from).map(|(_, errno)| errno),
         };

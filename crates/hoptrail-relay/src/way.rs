@@ -38,8 +38,6 @@ pub(crate) struct Way {
     held: Held,
     /// With what a blocked target has left in it.
     pipe: Option<Box<Pipe>>,
-    /// The source's bytes that the target was given.
-    pub(crate) bytes: u64,
     /// Bytes that the tap has seen and that were not spliced yet: [`PEEK`] at most.
     seen: u32,
     /// Bytes of the wake that is under way, as far as they fit: only [`SMALL`] matters.
@@ -84,6 +82,8 @@ pub(crate) struct Ends<'a> {
     pub(crate) tap: Option<&'a mut (dyn Tap + 'static)>,
     /// How many bytes may be read; less than all of them when throttled.
     pub(crate) allowance: u64,
+    /// The source's bytes that the target was given, so far.
+    pub(crate) given: &'a mut u64,
     /// Whether the target would be closed at once after its end: then it need not be told.
     pub(crate) last: bool,
     /// The source has failed, and reading no longer tells: what looks like its end is none.
@@ -244,7 +244,7 @@ impl Way {
     }
 
     /// Writes what is held from before.
-    fn flush(&mut self, ends: &Ends<'_>) -> Result<Go, Broken> {
+    fn flush(&mut self, ends: &mut Ends<'_>) -> Result<Go, Broken> {
         while let Some((bytes, how)) = self.held.front() {
             if !self.writable {
                 return Ok(Go::Wait);
@@ -253,13 +253,12 @@ impl Way {
                 self.writable = false;
                 return Ok(Go::Wait);
             };
-            let counted = self.held.written(n);
-            self.count(counted);
+            *ends.given += self.held.written(n) as u64;
         }
         self.flush_pipe(ends)
     }
 
-    fn flush_pipe(&mut self, ends: &Ends<'_>) -> Result<Go, Broken> {
+    fn flush_pipe(&mut self, ends: &mut Ends<'_>) -> Result<Go, Broken> {
         while let Some(pipe) = &mut self.pipe
             && pipe.filled > 0
         {
@@ -270,7 +269,7 @@ impl Way {
             match splice(&pipe.read, None, ends.target, None, pipe.filled, flags) {
                 Ok(n) => {
                     pipe.filled -= n;
-                    self.count(n);
+                    *ends.given += n as u64;
                 }
                 Err(error) if is_wait(error) => {
                     self.writable = error == Errno::INTR;
@@ -301,10 +300,6 @@ impl Way {
             Err(error) => return Err(source(error)),
         }
         Ok(None)
-    }
-
-    fn count(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
     }
 }
 

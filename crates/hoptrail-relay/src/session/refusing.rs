@@ -13,7 +13,8 @@ impl Session {
     /// has seen no byte, is reset at once.
     pub(super) fn deny(&mut self, desk: &Desk<'_>, answer: Option<&[u8]>) -> Result<(), End> {
         // What the upstream said already would stand before the answer, and spoil it.
-        let Some(answer) = answer.filter(|_| self.down.bytes == 0 && self.down.held().is_empty())
+        let Some(answer) =
+            answer.filter(|_| self.ledger.from_upstream == 0 && self.down.held().is_empty())
         else {
             return Err(End::Denied);
         };
@@ -36,6 +37,7 @@ impl Session {
             target: client,
             tap: None,
             allowance: 0,
+            given: &mut self.ledger.from_upstream,
             last: false,
             failed: None,
         };

@@ -19,7 +19,7 @@ impl Way {
             return Ok(Go::Deny);
         }
         let written = write(ends.target, &buffer[..n], SendFlags::empty())?.unwrap_or(0);
-        self.count(written);
+        *ends.given += written as u64;
         if written < n {
             self.writable = false;
             self.held.keep(&buffer[written..n], &mut tools.spare);
