@@ -21,7 +21,7 @@ impl Session {
             }
             self.connected(desk);
         }
-        if matches!(self.stage, Stage::Handshake(_)) {
+        if matches!(self.stage, Stage::Handshake) {
             self.handshake(desk)?;
         }
         Ok(())
@@ -31,14 +31,18 @@ impl Session {
         self.touched = desk.now;
         let name = self.ledger.finding.as_deref().and_then(|finding| finding.name.as_deref());
         match Handshake::named(&desk.shared.upstream, self.ledger.destination, name) {
-            Some(handshake) => self.stage = Stage::Handshake(Box::new(handshake)),
+            Some(handshake) => {
+                self.stage = Stage::Handshake;
+                self.extras.begin_handshake(handshake);
+            }
             None => self.open(),
         }
     }
 
     fn open(&mut self) {
         self.stage = Stage::Open;
-        if let Some(prelude) = self.prelude.take() {
+        self.extras.end_handshake();
+        if let Some(prelude) = self.extras.take_prelude() {
             self.up.put_first(&prelude);
         }
     }
@@ -53,7 +57,7 @@ impl Session {
     fn handshake(&mut self, desk: &mut Desk<'_>) -> Result<(), End> {
         let failed = |errno| End::Unreachable(Cause::of(Step::Handshake, errno));
         loop {
-            let (Stage::Handshake(handshake), Some(upstream)) = (&mut self.stage, &self.upstream)
+            let (Some(handshake), Some(upstream)) = (self.extras.handshake(), &self.upstream)
             else {
                 return Ok(());
             };

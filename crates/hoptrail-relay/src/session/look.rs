@@ -7,17 +7,17 @@
 use super::{Desk, Next, Session, Side, Stage};
 use crate::inspect::{self, AppProtocol, Finding, Look};
 use crate::ledger::End;
-use crate::rules::{Decision, Question, Verdict, With, deny, throttle::Bucket};
+use crate::rules::{Decision, Question, Verdict, With, deny};
 use crate::way::Broken;
 use std::os::fd::AsFd;
 
 /// What is still to be found out about a connection.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Curiosity {
     /// Nothing.
     None,
-    /// The protocol, for the log; with the bytes that were passed on before it was clear.
-    Log(Vec<u8>),
+    /// The protocol, for the log.
+    Log,
     /// The protocol, for a rule; until then nothing passes.
     Rule,
 }
@@ -39,12 +39,12 @@ impl Session {
         self.note_broken(Side::Client, gathered);
         let port = self.ledger.destination.port();
         let held = self.up.held();
-        let bytes = match &mut self.curiosity {
-            Curiosity::Log(passed) if !passed.is_empty() => {
+        let bytes = match self.extras.passed() {
+            Some(passed) => {
                 passed.extend_from_slice(&held[before..]);
                 passed
             }
-            _ => held,
+            None => held,
         };
         let over = self.up.ended || bytes.len() >= inspect::LIMIT;
         let found = match inspect::client(bytes, port) {
@@ -62,11 +62,10 @@ impl Session {
 
     /// What passes before it is clear is kept as a copy.
     fn remember(&mut self, before: usize) {
-        if let Curiosity::Log(passed) = &mut self.curiosity
-            && passed.is_empty()
-            && before == 0
-        {
-            passed.extend_from_slice(self.up.held());
+        let held = self.up.held();
+        let passes = matches!(self.curiosity, Curiosity::Log) && !held.is_empty();
+        if passes && before == 0 && self.extras.passed().is_none() {
+            self.extras.remember_passed(held);
         }
     }
 
@@ -136,6 +135,7 @@ impl Session {
     fn found(&mut self, finding: Finding, desk: &mut Desk<'_>) -> Result<(), End> {
         let decides = matches!(self.curiosity, Curiosity::Rule);
         self.curiosity = Curiosity::None;
+        self.extras.forget_passed();
         if !decides {
             self.keep(finding);
             return Ok(());
@@ -157,7 +157,7 @@ impl Session {
     pub(crate) fn apply(&mut self, decision: Decision, now: u64) {
         self.ledger.rule = decision.rule;
         if let Verdict::Throttle(rate) = decision.verdict {
-            self.pace = Some(Box::new([Bucket::new(rate, now), Bucket::new(rate, now)]));
+            self.extras.throttle(rate, now);
         }
     }
 

@@ -189,11 +189,11 @@ impl Worker {
         let curiosity = match (decision, self.shared.config.inspect) {
             (None, _) => Curiosity::Rule,
             (Some(_), Inspect::None) if !self.shared.upstream.wants_name() => Curiosity::None,
-            (Some(_), _) => Curiosity::Log(Vec::new()),
+            (Some(_), _) => Curiosity::Log,
         };
         let prelude = self.shared.config.proxy_protocol.map(|version| origin.prelude(version));
         let ledger = origin.ledger;
-        let taps = self.shared.taps.as_ref().and_then(|taps| taps.of(&ledger)).map(Box::new);
+        let taps = self.shared.taps.as_ref().and_then(|taps| taps.of(&ledger));
         let mut session = Session::new(client, upstream, ledger, curiosity, prelude, taps);
         if let Some(decision) = decision {
             session.apply(decision, self.now);
