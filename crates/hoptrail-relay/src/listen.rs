@@ -21,7 +21,8 @@ pub(crate) fn tcp(at: SocketAddr, on_loopback: OnLoopback) -> io::Result<(OwnedF
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit all this: a relay passes on whole messages.
     socket.set_tcp_nodelay(true)?;
-    sockets::keep_order_and_watch(&socket)?;
+    sockets::keep_order(&socket)?;
+    sockets::watch(&socket)?;
     on_loopback.apply(&socket, at);
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::config::{Config, ProxyProtocol};
 use crate::ledger::{Application, Cause, End, Ledger, Step, Transport};
 use crate::upstream::prelude::{self, Story};
-use hoptrail::{Redirect, Trail};
+use hoptrail::{Process, Redirect, Trail};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -40,8 +40,8 @@ impl Origin {
         applications: &mut Applications,
     ) -> Result<Self, Box<Refused>> {
         let nowhere = SocketAddr::from(([0; 4], 0));
-        match (Redirect::of(client), config.forward) {
-            (Ok(Some(redirect)), _) => Ok(Self::redirected(peer, redirect, applications)),
+        match (Self::redirected(client, peer, applications), config.forward) {
+            (Ok(Some(origin)), _) => Ok(origin),
             (_, Some(to)) => Ok(Self { ledger: blank(peer, to), redirect: None }),
             (Ok(None), None) => Err(Refused::new(blank(peer, nowhere), End::Direct)),
             (Err(error), None) => {
@@ -68,14 +68,33 @@ impl Origin {
         bytes.into()
     }
 
-    fn redirected(peer: SocketAddr, redirect: Redirect, applications: &mut Applications) -> Self {
+    /// Nothing when it was not redirected.
+    fn redirected(
+        client: &OwnedFd,
+        peer: SocketAddr,
+        applications: &mut Applications,
+    ) -> hoptrail::Result<Option<Self>> {
+        let Some(records) = hoptrail::records(client)? else { return Ok(None) };
+        // The records of an application that is known tell all that the context would.
+        if let Ok(trail) = records.trail()
+            && let Some(hop) = trail.hops().next_back()
+            && let Some(application) = applications.known(&trail.application())
+        {
+            let hops = trail.hops().len() as u8;
+            let redirect = Redirect::with_destination(records, hop.asked);
+            let mut ledger = blank(peer, redirect.destination());
+            ledger.application = Some(application);
+            (ledger.trail, ledger.hops) = (Some(trail.id()), hops);
+            return Ok(Some(Self { ledger, redirect: Some(redirect) }));
+        }
+        let Some(redirect) = Redirect::of(client)? else { return Ok(None) };
         let mut ledger = blank(peer, redirect.destination());
         if let Some(context) = redirect.context() {
-            ledger.application = Some(applications.of(context));
+            ledger.application = Some(applications.learn(context));
             ledger.hops = context.hop();
         }
         ledger.trail = redirect.records().trail().ok().map(|trail| trail.id());
-        Self { ledger, redirect: Some(redirect) }
+        Ok(Some(Self { ledger, redirect: Some(redirect) }))
     }
 }
 
@@ -103,11 +122,14 @@ impl Refused {
 }
 
 impl Applications {
-    fn of(&mut self, context: &hoptrail::Context) -> Arc<Application> {
+    fn known(&self, process: &Process) -> Option<Arc<Application>> {
+        self.0.get(&key(process)).map(Arc::clone)
+    }
+
+    fn learn(&mut self, context: &hoptrail::Context) -> Arc<Application> {
         let process = context.application();
-        let key = (process.pid, process.start_ns, process.exe.ino);
-        if let Some(known) = self.0.get(&key) {
-            return Arc::clone(known);
+        if let Some(known) = self.known(&process) {
+            return known;
         }
         if self.0.len() >= REMEMBERED {
             self.0.retain(|_, application| Arc::strong_count(application) > 1);
@@ -117,9 +139,13 @@ impl Applications {
             start_ns: process.start_ns,
             uid: process.uid,
             exe: context.exe_path().map(Into::into),
-            name: process.name,
+            name: process.name.clone(),
         });
-        self.0.insert(key, Arc::clone(&application));
+        self.0.insert(key(&process), Arc::clone(&application));
         application
     }
+}
+
+const fn key(process: &Process) -> (u32, u64, u64) {
+    (process.pid, process.start_ns, process.exe.ino)
 }

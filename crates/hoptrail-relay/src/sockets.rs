@@ -11,11 +11,15 @@ pub(crate) fn reset_on_close(socket: impl AsFd) {
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
-/// Urgent bytes stay in their place among the others, and a peer that has vanished is noticed: each
-/// side's own keepalive probes are answered by our kernel, and would no longer tell it.
-pub(crate) fn keep_order_and_watch(socket: impl AsFd) -> rustix::io::Result<()> {
-    sockopt::set_socket_oobinline(&socket, true)?;
-    sockopt::set_socket_keepalive(&socket, true)
+/// Urgent bytes stay in their place among the others.
+pub(crate) fn keep_order(socket: impl AsFd) -> rustix::io::Result<()> {
+    sockopt::set_socket_oobinline(socket, true)
+}
+
+/// A peer that has vanished is noticed: each side's own keepalive probes are answered by our kernel, and
+/// would no longer tell it.
+pub(crate) fn watch(socket: impl AsFd) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(socket, true)
 }
 
 /// The pending error, which reading clears.

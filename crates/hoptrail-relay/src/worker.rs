@@ -285,7 +285,8 @@ impl Worker {
         let drained = deadline.is_some_and(|deadline| self.now >= deadline);
         let mut overdue = Vec::new();
         let mut young = false;
-        for (slot, session) in &self.sessions {
+        for (slot, session) in &mut self.sessions {
+            session.settle();
             young |= session.is_young();
             let end = session.overdue(&self.limits, self.now);
             overdue.extend(end.or(drained.then_some(End::Drained)).map(|end| (slot, end)));

@@ -9,7 +9,7 @@ use crate::ledger::{Cause, End, Step};
 use crate::origin::{Origin, Refused};
 use crate::rules::{Decision, Early, Question, Verdict};
 use crate::session::{Curiosity, Session, Side};
-use crate::sockets::{keep_order_and_watch, reset_on_close};
+use crate::sockets::{keep_order, reset_on_close};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -174,7 +174,7 @@ impl Worker {
         let to = self.shared.upstream.address().unwrap_or(origin.ledger.destination);
         let upstream = start(to, origin, self.shared.on_loopback)?;
         let failed = |errno| End::Unreachable(Cause::of(Step::Open, errno));
-        keep_order_and_watch(&upstream).map_err(failed)?;
+        keep_order(&upstream).map_err(failed)?;
         Ok((upstream, decision))
     }
 
