@@ -12,8 +12,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What a worker is given by the others, and how much it has to do.
+/// What a worker is given by the others, and how much it has to do. Each has cache lines of its own: every
+/// connection counts itself in and out.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Inbox<T> {
     bell: OwnedFd,
     /// Connections that are this worker's, those in the box included.
