@@ -32,7 +32,7 @@ pub enum Transport {
     Udp,
 }
 
-/// What is known of one connection or flow. Small: an idle connection keeps one.
+/// What is known of one connection or flow. A session keeps the same in less memory: `session/entry.rs`.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     /// TCP or UDP.

@@ -7,7 +7,7 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod tally;
 mod words;
 

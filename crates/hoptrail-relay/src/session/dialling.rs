@@ -29,8 +29,8 @@ impl Session {
 
     fn connected(&mut self, desk: &mut Desk<'_>) {
         self.touched = desk.now;
-        let name = self.ledger.finding.as_deref().and_then(|finding| finding.name.as_deref());
-        match Handshake::named(&desk.shared.upstream, self.ledger.destination, name) {
+        let name = self.entry.finding.as_deref().and_then(|finding| finding.name.as_deref());
+        match Handshake::named(&desk.shared.upstream, self.entry.destination(), name) {
             Some(handshake) => {
                 self.stage = Stage::Handshake;
                 self.extras.begin_handshake(handshake);

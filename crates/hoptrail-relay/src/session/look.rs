@@ -7,7 +7,7 @@
 use super::{Desk, Next, Session, Side, Stage};
 use crate::inspect::{self, AppProtocol, Finding, Look};
 use crate::ledger::End;
-use crate::rules::{Decision, Question, Verdict, With, deny};
+use crate::rules::{Decision, Verdict, With, deny};
 use crate::way::Broken;
 use std::os::fd::AsFd;
 
@@ -37,7 +37,7 @@ impl Session {
         let before = self.up.held().len();
         let gathered = self.up.gather(self.client.as_fd(), desk.tools, inspect::LIMIT);
         self.note_broken(Side::Client, gathered);
-        let port = self.ledger.destination.port();
+        let port = self.entry.destination().port();
         let held = self.up.held();
         let bytes = match self.extras.passed() {
             Some(passed) => {
@@ -114,7 +114,7 @@ impl Session {
         if !matches!((&self.curiosity, &self.stage), (Curiosity::Rule, Stage::Open)) {
             return Ok(Next::Wait);
         }
-        let finding = inspect::last(self.up.held(), self.ledger.destination.port());
+        let finding = inspect::last(self.up.held(), self.entry.destination().port());
         self.found(finding, desk)?;
         Ok(Next::Again)
     }
@@ -128,7 +128,7 @@ impl Session {
             _ => false,
         };
         let patience = u64::try_from(desk.shared.config.patience.as_nanos()).unwrap_or(u64::MAX);
-        let until = self.touched.max(self.ledger.opened_ns).saturating_add(patience);
+        let until = self.touched.max(self.entry.opened_ns).saturating_add(patience);
         (waits && desk.now < until).then_some(until)
     }
 
@@ -140,7 +140,7 @@ impl Session {
             self.keep(finding);
             return Ok(());
         }
-        let decision = desk.rules.decide(&Question::of(&self.ledger), &finding);
+        let decision = desk.rules.decide(&self.entry.question(), &finding);
         let answer = match decision.verdict {
             Verdict::Deny(With::Answer) => deny::answer(&finding),
             _ => None,
@@ -155,7 +155,7 @@ impl Session {
 
     /// Takes a decision over into the ledger, and its pace.
     pub(crate) fn apply(&mut self, decision: Decision, now: u64) {
-        self.ledger.rule = decision.rule;
+        self.entry.rule = decision.rule;
         if let Verdict::Throttle(rate) = decision.verdict {
             self.extras.throttle(rate, now);
         }
@@ -164,7 +164,7 @@ impl Session {
     /// An unknown protocol is not worth its memory, and does not replace what a greeting has told.
     fn keep(&mut self, finding: Finding) {
         if finding.protocol != AppProtocol::Unknown {
-            self.ledger.finding = Some(Box::new(finding));
+            self.entry.finding = Some(Box::new(finding));
         }
     }
 }

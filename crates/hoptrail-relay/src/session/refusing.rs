@@ -14,7 +14,7 @@ impl Session {
     pub(super) fn deny(&mut self, desk: &Desk<'_>, answer: Option<&[u8]>) -> Result<(), End> {
         // What the upstream said already would stand before the answer, and spoil it.
         let Some(answer) =
-            answer.filter(|_| self.ledger.from_upstream == 0 && self.down.held().is_empty())
+            answer.filter(|_| self.entry.from_upstream == 0 && self.down.held().is_empty())
         else {
             return Err(End::Denied);
         };
@@ -37,7 +37,7 @@ impl Session {
             target: client,
             tap: None,
             allowance: 0,
-            given: &mut self.ledger.from_upstream,
+            given: &mut self.entry.from_upstream,
             last: false,
             failed: None,
         };
