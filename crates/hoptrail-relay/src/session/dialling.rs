@@ -40,7 +40,7 @@ impl Session {
     }
 
     fn open(&mut self) {
-        self.stage = Stage::Open;
+        self.stage = Stage::Open { greeted: false };
         self.extras.end_handshake();
         if let Some(prelude) = self.extras.take_prelude() {
             self.up.put_first(&prelude);

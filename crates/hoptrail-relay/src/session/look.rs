@@ -71,11 +71,9 @@ impl Session {
 
     /// What the upstream says before the client does.
     pub(super) fn greet(&mut self, desk: &mut Desk<'_>) -> Result<(), End> {
-        if self.greeted || !matches!(self.stage, Stage::Open) {
-            return Ok(());
-        }
+        let Stage::Open { greeted: greeted @ false } = &mut self.stage else { return Ok(()) };
         if matches!(self.curiosity, Curiosity::None) {
-            self.greeted = true;
+            *greeted = true;
             return Ok(());
         }
         let Some(upstream) = &self.upstream else { return Ok(()) };
@@ -93,7 +91,10 @@ impl Session {
             Look::More if decides || self.down.held().is_empty() => return Ok(()),
             Look::More => {}
         }
-        self.greeted = true;
+        // What was found may have denied the connection, which is no longer open then.
+        if let Stage::Open { greeted } = &mut self.stage {
+            *greeted = true;
+        }
         Ok(())
     }
 
@@ -111,7 +112,7 @@ impl Session {
         if let Some(until) = self.patience_until(desk) {
             return Ok(Next::At(until));
         }
-        if !matches!((&self.curiosity, &self.stage), (Curiosity::Rule, Stage::Open)) {
+        if !matches!((&self.curiosity, &self.stage), (Curiosity::Rule, Stage::Open { .. })) {
             return Ok(Next::Wait);
         }
         let finding = inspect::last(self.up.held(), self.entry.destination().port());
@@ -123,7 +124,7 @@ impl Session {
     pub(super) fn patience_until(&self, desk: &Desk<'_>) -> Option<u64> {
         let waits = match (&self.curiosity, &self.stage) {
             (Curiosity::None, _) => false,
-            (Curiosity::Rule, Stage::Open) => true,
+            (Curiosity::Rule, Stage::Open { .. }) => true,
             (_, Stage::Dialling) => self.up.writable && desk.shared.upstream.wants_name(),
             _ => false,
         };
