@@ -53,6 +53,8 @@ pub struct Ledger {
     pub finding: Option<Box<Finding>>,
     /// The rule that decided; nothing where the default did.
     pub rule: Option<RuleId>,
+    /// That rule has it relayed no faster than a rate.
+    pub throttled: bool,
     /// The watched pattern that was seen first, from 1 in the order of the configuration.
     pub watched: Option<u16>,
     /// Bytes that the client sent and the upstream was given.

@@ -109,6 +109,7 @@ fn blank(peer: SocketAddr, destination: SocketAddr) -> Ledger {
         hops: 0,
         finding: None,
         rule: None,
+        throttled: false,
         watched: None,
         from_client: 0,
         from_upstream: 0,

@@ -31,6 +31,7 @@ pub(crate) fn ledger(name: &str) -> Ledger {
         })),
         watched: None,
         rule: Some(RuleId(3)),
+        throttled: false,
         from_client: 517,
         from_upstream: 3_400_000,
     }

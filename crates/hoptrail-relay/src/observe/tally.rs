@@ -62,7 +62,7 @@ impl Tally {
         let transport = words::transport(ledger.transport);
         increment(&self.ends[transport][words::end(end)]);
         increment(&self.protocols[transport][words::protocol(ledger) as usize]);
-        if let Some(verdict) = words::verdict(end) {
+        if let Some(verdict) = words::verdict(ledger, end) {
             increment(&self.verdicts[verdict]);
         }
         if let Some(cause) = words::cause(end) {

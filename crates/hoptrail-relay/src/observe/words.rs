@@ -18,7 +18,7 @@ pub(super) const ENDS: [&str; 9] = [
     "failed",
 ];
 
-pub(super) const VERDICTS: [&str; 2] = ["allowed", "denied"];
+pub(super) const VERDICTS: [&str; 3] = ["allowed", "denied", "throttled"];
 
 pub(super) const STEPS: [&str; 5] = ["query", "open", "connect", "handshake", "copy"];
 
@@ -51,10 +51,11 @@ pub(super) fn protocol(ledger: &Ledger) -> AppProtocol {
 }
 
 /// The place in [`VERDICTS`] of what the rules said; nothing where they were not asked.
-pub(super) const fn verdict(end: End) -> Option<usize> {
+pub(super) const fn verdict(ledger: &Ledger, end: End) -> Option<usize> {
     match end {
         End::Denied => Some(1),
         End::Direct | End::Failed(Cause { step: Step::Query, .. }) => None,
+        _ if ledger.throttled => Some(2),
         _ => Some(0),
     }
 }
@@ -97,6 +98,7 @@ pub(super) fn error(errno: i32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::sample::bare;
 
     #[test]
     fn every_word_is_of_one_thing() {
@@ -116,6 +118,18 @@ mod tests {
         let steps = [Step::Query, Step::Open, Step::Connect, Step::Handshake, Step::Copy];
         assert!(steps.iter().enumerate().all(|(i, s)| step(*s) == i));
         assert!(AppProtocol::ALL.iter().enumerate().all(|(i, p)| *p as usize == i));
+        let throttled = Ledger { throttled: true, ..bare() };
+        let verdicts = [
+            (bare(), End::Closed, Some("allowed")),
+            (bare(), End::Denied, Some("denied")),
+            (throttled.clone(), End::Unreachable(cause), Some("throttled")),
+            // By a pattern, later.
+            (throttled, End::Denied, Some("denied")),
+            (bare(), End::Direct, None),
+        ];
+        for (ledger, end, word) in verdicts {
+            assert_eq!(verdict(&ledger, end).map(|verdict| VERDICTS[verdict]), word);
+        }
         assert_eq!(error(111).as_deref(), Some("Connection refused"));
         assert_eq!(error(0), None);
     }

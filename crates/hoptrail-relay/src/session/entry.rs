@@ -16,6 +16,7 @@ pub(super) struct Entry {
     pub(super) from_upstream: u64,
     pub(super) finding: Option<Box<Finding>>,
     pub(super) rule: Option<RuleId>,
+    pub(super) throttled: bool,
     hops: u8,
     endpoints: Endpoints,
     /// Nothing where the engine told nothing, as of a connection that is forwarded.
@@ -48,6 +49,7 @@ impl Entry {
             hops,
             finding,
             rule,
+            throttled,
             watched,
             from_client,
             from_upstream,
@@ -60,6 +62,7 @@ impl Entry {
             from_upstream,
             finding,
             rule,
+            throttled,
             hops,
             endpoints: Endpoints::of([peer, destination]),
             redirected: redirected.then(|| Box::new(Redirected { application, trail })),
@@ -82,6 +85,7 @@ impl Entry {
             hops: self.hops,
             finding: self.finding,
             rule: self.rule,
+            throttled: self.throttled,
             watched,
             from_client: self.from_client,
             from_upstream: self.from_upstream,
@@ -139,7 +143,7 @@ mod tests {
     fn a_ledger_comes_out_as_it_went_in() {
         let mut known = Ledger { watched: None, ..ledger("example.org") };
         let forwarded = || Ledger { transport: Transport::Tcp, ..bare() };
-        let nameless = Ledger { trail: known.trail, hops: 3, ..forwarded() };
+        let nameless = Ledger { trail: known.trail, hops: 3, throttled: true, ..forwarded() };
         for before in [known.clone(), forwarded(), nameless] {
             let told = format!("{before:?}");
             assert_eq!(format!("{:?}", Entry::of(before).into_ledger(None)), told);

@@ -158,6 +158,7 @@ impl Session {
     pub(crate) fn apply(&mut self, decision: Decision, now: u64) {
         self.entry.rule = decision.rule;
         if let Verdict::Throttle(rate) = decision.verdict {
+            self.entry.throttled = true;
             self.extras.throttle(rate, now);
         }
     }

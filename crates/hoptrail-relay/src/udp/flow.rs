@@ -63,6 +63,7 @@ impl Flow {
     /// What was decided holds from now on. True when it may go on.
     pub(super) fn decided(&mut self, decision: Decision, now_ns: u64) -> bool {
         self.ledger.rule = decision.rule;
+        self.ledger.throttled = matches!(decision.verdict, Verdict::Throttle(_));
         match decision.verdict {
             Verdict::Allow => self.buckets = None,
             Verdict::Throttle(rate) => self.buckets = Some([Bucket::new(rate, now_ns); 2]),
@@ -85,5 +86,28 @@ impl Flow {
     pub(super) fn passes(&mut self, direction: Direction, bytes: usize, now_ns: u64) -> bool {
         let bucket = self.buckets.as_mut().map(|buckets| &mut buckets[direction as usize]);
         bucket.is_none_or(|bucket| bucket.take(bytes, now_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::sample::bare;
+    use crate::rules::{Rate, RuleId, With};
+    use std::num::NonZeroU64;
+
+    #[test]
+    fn the_ledger_has_what_was_decided() {
+        let rate = Rate(NonZeroU64::new(1000).unwrap());
+        let peer = bare().peer;
+        for (verdict, throttled) in [
+            (Verdict::Allow, false),
+            (Verdict::Deny(With::Reset), false),
+            (Verdict::Throttle(rate), true),
+        ] {
+            let mut flow = Flow::new((0, peer), bare(), None, 0);
+            flow.decided(Decision { verdict, rule: Some(RuleId(2)) }, 0);
+            assert_eq!((flow.ledger.rule, flow.ledger.throttled), (Some(RuleId(2)), throttled));
+        }
     }
 }

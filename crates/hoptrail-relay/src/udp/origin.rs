@@ -47,6 +47,7 @@ impl Origin {
             hops: 0,
             finding: None,
             rule: None,
+            throttled: false,
             watched: None,
             from_client: 0,
             from_upstream: 0,

@@ -1,11 +1,12 @@
 //! How bytes flow: back-pressure, single bytes, and what a socket tells about bytes that wait in it.
 
-use crate::route::{Buffers, Route};
+use crate::route::{Buffers, Route, connect};
 use crate::stream::{Seen, bytes_at, receive_all, receive_exactly, send};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use socket2::Socket;
+use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -152,4 +153,25 @@ fn a_half_closed_idle_connection_likewise() {
     assert_eq!(receive_all(&server, 0), (0, Seen::End));
     assert_eq!(receive_all(&client, 0), (0, Seen::Reset));
     assert_eq!(route.record().next_end().1, hoptrail_relay::ledger::End::Idle);
+}
+
+/// Decided before its first byte, or by it.
+#[test]
+fn a_throttled_connection_is_told_as_one() {
+    const THROTTLE: &str = "[[rule]]\naction = \"throttle\"\nrate = \"1 MB/s\"\n";
+    let by_its_bytes = format!("{THROTTLE}protocol = \"http1\"\n");
+    let other = format!("{THROTTLE}protocol = \"ssh\"\n");
+    for (rules, rule) in [("", None), (THROTTLE, Some(1)), (&by_its_bytes, Some(1)), (&other, None)]
+    {
+        let route = Route::relayed_with(rules, None);
+        let (mut client, server) = (connect(route.to, Buffers::default()), route.accept());
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
+        let ends = (client.local_addr().unwrap(), server.local_addr().unwrap());
+        client.shutdown(Shutdown::Write).unwrap();
+        std::io::copy(&mut &server, &mut std::io::sink()).unwrap();
+        drop(server);
+        let (ledger, _) = route.record().next_end();
+        assert_eq!((ledger.peer, ledger.destination), ends);
+        assert_eq!((ledger.rule.map(|rule| rule.0), ledger.throttled), (rule, rule.is_some()));
+    }
 }

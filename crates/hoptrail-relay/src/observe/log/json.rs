@@ -80,8 +80,10 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "verdict",
-        doc: "`allowed` or `denied`; `null` where the rules were not asked, because there was nowhere to dial",
-        value: |e, _| words::verdict(e.end).map(|verdict| words::VERDICTS[verdict]).into(),
+        doc: "`allowed`, `denied` or `throttled`; `null` where the rules were not asked, because there was nowhere to dial",
+        value: |e, _| {
+            words::verdict(&e.ledger, e.end).map(|verdict| words::VERDICTS[verdict]).into()
+        },
     },
     Key {
         name: "rule",
@@ -166,7 +168,7 @@ fn application(application: &Application, users: &mut Users) -> Value {
 mod tests {
     use super::*;
     use crate::config::reference;
-    use crate::ledger::{Cause, End, Step};
+    use crate::ledger::{Cause, End, Ledger, Step};
     use crate::observe::sample::{bare, ended, ledger};
 
     fn parsed(ended: &Ended) -> Value {
@@ -205,6 +207,8 @@ mod tests {
             })
         );
         let cause = Cause { step: Step::Handshake, errno: 0 };
+        let throttled = Ledger { throttled: true, ..bare() };
+        assert_eq!(parsed(&ended(throttled, End::Closed))["verdict"], "throttled");
         let said = parsed(&ended(bare(), End::Failed(cause)));
         assert_eq!((&said["application"], &said["trail"]), (&Value::Null, &Value::Null));
         assert_eq!((&said["protocol"], &said["name"]), (&json!("unknown"), &Value::Null));

@@ -4,7 +4,7 @@ use super::super::table::METRICS;
 use super::*;
 use crate::config::{LogFormat, reference};
 use crate::counters::Counters;
-use crate::ledger::{Cause, End, Observer, Step};
+use crate::ledger::{Cause, End, Ledger, Observer, Step};
 use crate::observe::Observation;
 use crate::observe::log::Log;
 use crate::observe::sample::{bare, ledger};
@@ -22,6 +22,8 @@ fn used() -> Metrics {
     observation.ended(&ledger("a"), End::Denied);
     let cause = Cause { step: Step::Connect, errno: 111 };
     observation.ended(&bare(), End::Unreachable(cause));
+    let throttled = Ledger { throttled: true, ..bare() };
+    observation.ended(&throttled, End::Closed);
     observation.accepting_paused(true);
     observation.tally.reloaded(false);
     let workers: Vec<Arc<Counters>> = (0..2).map(|_| Arc::default()).collect();
@@ -71,10 +73,12 @@ fn what_happened_is_what_is_read() {
         ("hoptrail_relay_bytes_total{from=\"client\"}", 2_f64.powi(61)),
         ("hoptrail_relay_ended_total{transport=\"tcp\",end=\"denied\"}", 1.0),
         ("hoptrail_relay_ended_total{transport=\"udp\",end=\"unreachable\"}", 1.0),
-        ("hoptrail_relay_ended_total{transport=\"udp\",end=\"closed\"}", 0.0),
+        ("hoptrail_relay_ended_total{transport=\"udp\",end=\"closed\"}", 1.0),
         ("hoptrail_relay_recognised_total{transport=\"tcp\",protocol=\"tls\"}", 1.0),
-        ("hoptrail_relay_recognised_total{transport=\"udp\",protocol=\"unknown\"}", 1.0),
+        ("hoptrail_relay_recognised_total{transport=\"udp\",protocol=\"unknown\"}", 2.0),
+        ("hoptrail_relay_verdicts_total{verdict=\"allowed\"}", 1.0),
         ("hoptrail_relay_verdicts_total{verdict=\"denied\"}", 1.0),
+        ("hoptrail_relay_verdicts_total{verdict=\"throttled\"}", 1.0),
         ("hoptrail_relay_failures_total{step=\"connect\"}", 1.0),
         ("hoptrail_relay_flows_evicted_total", 7.0),
         ("hoptrail_relay_datagrams_lost_total{reason=\"too-long\"}", 0.0),
@@ -82,8 +86,8 @@ fn what_happened_is_what_is_read() {
         ("hoptrail_relay_accepting_paused", 1.0),
         ("hoptrail_relay_accepting_pauses_total", 1.0),
         ("hoptrail_relay_reloads_total{result=\"error\"}", 1.0),
-        ("hoptrail_relay_duration_seconds_count", 2.0),
-        ("hoptrail_relay_duration_seconds_bucket{le=\"+Inf\"}", 2.0),
+        ("hoptrail_relay_duration_seconds_count", 3.0),
+        ("hoptrail_relay_duration_seconds_bucket{le=\"+Inf\"}", 3.0),
     ] {
         assert_eq!(of(series), Some(value), "{series}");
     }
