@@ -137,7 +137,7 @@ pub const FIELDS: &[Field] = &[
         value: "N",
         takes: "a number from 1 to 1024, or `\"auto\"`",
         default: "auto",
-        doc: "Worker threads. `auto`: one per processor, at most four.",
+        doc: "Worker threads. `auto`: one per processor, at most four. A connection goes to the one that has the least to do.",
         set: Set::One(|c, text| {
             one_or("auto", text, |text| values::count(text, 1024)).map(|n| c.threads = n)
         }),
