@@ -9,9 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const SILENCE: Duration = Duration::from_secs(5);
-/// For connections that are held: with most ports to one destination taken, the kernel's search for a free
-/// one takes milliseconds, and in an emulated machine many times that.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Answers that are waited for together: it spares wake-ups.
 const BATCH: usize = 256;
 
@@ -64,7 +61,7 @@ pub(super) fn hold(to: &[SocketAddr], count: u32, held: &mut Vec<TcpStream>) -> 
         let begin = held.len();
         for address in to.iter().cycle().skip(begin % to.len()).take(batch) {
             let stream = connect_from(source(held.len()), *address)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(SILENCE))?;
             held.push(stream);
         }
         let answered = probe(&mut held[begin..])?;

@@ -62,15 +62,12 @@ fn count(lab: &Lab, kind: Kind, pace: Pace) -> u32 {
     let few = pace.quick || kind == Kind::Mitmproxy;
     let each = if kind == Kind::Redsocks { 6 } else { 2 };
     let possible = (lab.files.saturating_sub(OTHER_FILES) / each) as u32;
-    possible.min(if few { FEW } else { wanted(kind, pace) })
-}
-
-fn wanted(kind: Kind, pace: Pace) -> u32 {
-    match kind {
-        _ if pace.quick => FEW,
+    let wanted = match kind {
+        _ if few => FEW,
         Kind::Provider => HELD,
         _ => HELD_TO_ONE,
-    }
+    };
+    possible.min(wanted)
 }
 
 fn one(lab: &mut Lab, kind: Kind, pace: Pace, direct: Held) -> Vec<Row> {
@@ -149,12 +146,13 @@ fn rows(kind: Kind, what: &str, count: u32, pace: Pace, held: Held, direct: Held
     };
     let sockets = held.user + held.unreclaimable - direct.unreclaimable;
     let objects = held.user + held.objects - direct.objects;
-    let wanted = wanted(kind, pace);
+    let wanted = if pace.quick { FEW } else { HELD };
     let all = Goal::ValueAtLeast(f64::from(wanted));
     let whole = held.count == u64::from(count);
     // That no more were tried says nothing about the relay.
     let limited = kind.is_ours() && whole && count < wanted;
-    let remark = limited.then(|| "no more descriptors".to_owned());
+    let why = if count == HELD_TO_ONE { "no more were tried" } else { "no more descriptors" };
+    let remark = limited.then(|| why.to_owned());
     vec![
         row("user space for each", USER, Unit::Memory, held.user),
         row("with the kernel's two sockets", WHOLE, Unit::Memory, sockets),
