@@ -22,7 +22,7 @@ pub(crate) fn tcp(at: SocketAddr, on_loopback: OnLoopback) -> io::Result<(OwnedF
     // Accepted sockets inherit all this: a relay passes on whole messages.
     socket.set_tcp_nodelay(true)?;
     sockets::keep_order(&socket)?;
-    sockets::watch(&socket)?;
+    sockets::keep_alive(&socket)?;
     on_loopback.apply(&socket, at);
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;

@@ -15,7 +15,7 @@ use crate::counters::Counters;
 use crate::ledger::{Cause, End, Ledger, Step};
 use crate::rules::Rules;
 use crate::shared::Shared;
-use crate::sockets::{reset_on_close, take_error, watch};
+use crate::sockets::{keep_alive, reset_on_close, take_error};
 use crate::tap::Tap;
 use crate::way::{Broken, Ends, Tools, Turn, Way};
 use entry::Entry;
@@ -191,7 +191,7 @@ impl Session {
     pub(crate) fn settle(&mut self) {
         if let Some(upstream) = self.upstream.as_ref().filter(|_| !self.settled) {
             // Without it a peer that vanishes is not noticed, as on any socket.
-            let _ = watch(upstream);
+            let _ = keep_alive(upstream);
             self.settled = true;
         }
     }

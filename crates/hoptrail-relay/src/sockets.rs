@@ -18,7 +18,7 @@ pub(crate) fn keep_order(socket: impl AsFd) -> rustix::io::Result<()> {
 
 /// A peer that has vanished is noticed: each side's own keepalive probes are answered by our kernel, and
 /// would no longer tell it.
-pub(crate) fn watch(socket: impl AsFd) -> rustix::io::Result<()> {
+pub(crate) fn keep_alive(socket: impl AsFd) -> rustix::io::Result<()> {
     sockopt::set_socket_keepalive(socket, true)
 }
 

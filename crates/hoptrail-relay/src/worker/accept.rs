@@ -17,7 +17,7 @@ use rustix::net::{
 };
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Connections that one event accepts, before sessions have their turn.
 const BATCH: usize = 32;
@@ -173,8 +173,6 @@ impl Worker {
         };
         let to = self.shared.upstream.address().unwrap_or(origin.ledger.destination);
         let upstream = start(to, origin, self.shared.on_loopback)?;
-        let failed = |errno| End::Unreachable(Cause::of(Step::Open, errno));
-        keep_order(&upstream).map_err(failed)?;
         Ok((upstream, decision))
     }
 
@@ -253,10 +251,9 @@ fn is_shortage(errno: i32) -> bool {
 /// A connect under way, with the records of the connection that it continues.
 fn start(to: SocketAddr, origin: &Origin, on_loopback: OnLoopback) -> Result<OwnedFd, End> {
     let upstream = match &origin.redirect {
-        Some(redirect) => redirect.start_dial_with(to, |socket| {
-            on_loopback.apply(socket, to);
-            Ok(())
-        }),
+        Some(redirect) => {
+            redirect.start_dial_with(to, |socket| Ok(equip(socket, to, on_loopback)?))
+        }
         None => return start_bare(to, on_loopback),
     };
     let failed = |error: hoptrail::Error| {
@@ -267,6 +264,12 @@ fn start(to: SocketAddr, origin: &Origin, on_loopback: OnLoopback) -> Result<Own
         End::Unreachable(Cause::of_library(step, &error))
     };
     Ok(upstream.map_err(failed)?.into())
+}
+
+/// What an upstream has before it connects, besides what the library gives it.
+fn equip(socket: BorrowedFd<'_>, to: SocketAddr, on_loopback: OnLoopback) -> Result<(), Errno> {
+    on_loopback.apply(socket, to);
+    keep_order(socket)
 }
 
 /// A connect under way, without records.
@@ -281,7 +284,7 @@ fn start_bare(to: SocketAddr, on_loopback: OnLoopback) -> Result<OwnedFd, End> {
     let socket =
         socket_with(family, SocketType::STREAM, flags, None).map_err(failed(Step::Open))?;
     sockopt::set_tcp_nodelay(&socket, true).map_err(failed(Step::Open))?;
-    on_loopback.apply(&socket, to);
+    equip(socket.as_fd(), to, on_loopback).map_err(failed(Step::Open))?;
     match connect(socket.as_fd(), &to) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(errno) => Err(failed(Step::Connect)(errno)),
