@@ -63,6 +63,32 @@ pub struct Ledger {
     pub from_upstream: u64,
 }
 
+impl Ledger {
+    /// When nothing is known but that it is there.
+    pub(crate) const fn new(
+        transport: Transport,
+        opened_ns: u64,
+        peer: SocketAddr,
+        destination: SocketAddr,
+    ) -> Self {
+        Self {
+            transport,
+            opened_ns,
+            peer,
+            destination,
+            application: None,
+            trail: None,
+            hops: 0,
+            finding: None,
+            rule: None,
+            throttled: false,
+            watched: None,
+            from_client: 0,
+            from_upstream: 0,
+        }
+    }
+}
+
 /// How a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum End {

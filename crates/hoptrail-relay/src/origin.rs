@@ -4,7 +4,7 @@ use crate::clock;
 use crate::config::{Config, ProxyProtocol};
 use crate::ledger::{Application, Cause, End, Ledger, Step, Transport};
 use crate::upstream::prelude::{self, Story};
-use hoptrail::{Process, Redirect, Trail};
+use hoptrail::{Context, Process, Redirect, Trail};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -28,7 +28,10 @@ pub(crate) struct Refused {
 
 /// The applications whose connections a worker has, each kept once.
 #[derive(Default)]
-pub(crate) struct Applications(HashMap<(u32, u64, u64), Arc<Application>>);
+pub(crate) struct Applications(HashMap<Key, Arc<Application>>);
+
+/// Process and start, user, executable.
+type Key = (u32, u64, u32, u32, u64);
 
 impl Origin {
     /// Asks the kernel. Connections that were not redirected are forwarded where the configuration
@@ -75,45 +78,29 @@ impl Origin {
         applications: &mut Applications,
     ) -> hoptrail::Result<Option<Self>> {
         let Some(records) = hoptrail::records(client)? else { return Ok(None) };
-        // The records of an application that is known tell all that the context would.
-        if let Ok(trail) = records.trail()
-            && let Some(hop) = trail.hops().next_back()
-            && let Some(application) = applications.known(&trail.application())
-        {
-            let hops = trail.hops().len() as u8;
-            let redirect = Redirect::with_destination(records, hop.asked);
-            let mut ledger = blank(peer, redirect.destination());
-            ledger.application = Some(application);
-            (ledger.trail, ledger.hops) = (Some(trail.id()), hops);
-            return Ok(Some(Self { ledger, redirect: Some(redirect) }));
-        }
-        let Some(redirect) = Redirect::of(client)? else { return Ok(None) };
-        let mut ledger = blank(peer, redirect.destination());
-        if let Some(context) = redirect.context() {
-            ledger.application = Some(applications.learn(context));
-            ledger.hops = context.hop();
-        }
-        ledger.trail = redirect.records().trail().ok().map(|trail| trail.id());
+        let trail = records.trail().ok();
+        let (redirect, application) = match trail.as_ref().and_then(|it| applications.told_by(it)) {
+            Some((asked, known)) => (Redirect::with_destination(records, asked), Some(known)),
+            None => {
+                let Some(redirect) = Redirect::of(client)? else { return Ok(None) };
+                let learnt = redirect.context().map(|context| applications.learn(context));
+                (redirect, learnt)
+            }
+        };
+        let hops = trail.as_ref().map(|trail| trail.hops().len() as u8);
+        let hops = hops.or(redirect.context().map(Context::hop));
+        let ledger = Ledger {
+            application,
+            trail: trail.map(|trail| trail.id()),
+            hops: hops.unwrap_or_default(),
+            ..blank(peer, redirect.destination())
+        };
         Ok(Some(Self { ledger, redirect: Some(redirect) }))
     }
 }
 
 fn blank(peer: SocketAddr, destination: SocketAddr) -> Ledger {
-    Ledger {
-        transport: Transport::Tcp,
-        opened_ns: clock::now(),
-        peer,
-        destination,
-        application: None,
-        trail: None,
-        hops: 0,
-        finding: None,
-        rule: None,
-        throttled: false,
-        watched: None,
-        from_client: 0,
-        from_upstream: 0,
-    }
+    Ledger::new(Transport::Tcp, clock::now(), peer, destination)
 }
 
 impl Refused {
@@ -123,11 +110,17 @@ impl Refused {
 }
 
 impl Applications {
+    /// What the last redirect had asked for and who asked first. The records of an application that is
+    /// known tell all that the context would, which is then not asked for.
+    fn told_by(&self, trail: &Trail) -> Option<(SocketAddr, Arc<Application>)> {
+        Some((trail.hops().next_back()?.asked, self.known(&trail.application())?))
+    }
+
     fn known(&self, process: &Process) -> Option<Arc<Application>> {
         self.0.get(&key(process)).map(Arc::clone)
     }
 
-    fn learn(&mut self, context: &hoptrail::Context) -> Arc<Application> {
+    fn learn(&mut self, context: &Context) -> Arc<Application> {
         let process = context.application();
         if let Some(known) = self.known(&process) {
             return known;
@@ -147,6 +140,7 @@ impl Applications {
     }
 }
 
-const fn key(process: &Process) -> (u32, u64, u64) {
-    (process.pid, process.start_ns, process.exe.ino)
+/// What rules may ask of a process, which may change its user and its executable while it lives.
+const fn key(process: &Process) -> Key {
+    (process.pid, process.start_ns, process.uid, process.exe.dev, process.exe.ino)
 }

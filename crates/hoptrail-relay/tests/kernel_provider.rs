@@ -18,6 +18,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     hoptrail_testkit::lab::run(tests! {
         origin: [
+            an_application_that_changes_its_user,
             both_families_and_mapped,
             two_vendors,
             the_applications_device,

@@ -37,21 +37,7 @@ impl Origin {
 
     /// Of one about which there is no engine to ask.
     pub(super) fn plain(peer: SocketAddr, destination: SocketAddr, now_ns: u64) -> Self {
-        let ledger = Ledger {
-            transport: Transport::Udp,
-            opened_ns: now_ns,
-            peer,
-            destination,
-            application: None,
-            trail: None,
-            hops: 0,
-            finding: None,
-            rule: None,
-            throttled: false,
-            watched: None,
-            from_client: 0,
-            from_upstream: 0,
-        };
+        let ledger = Ledger::new(Transport::Udp, now_ns, peer, destination);
         Self { ledger, owner: Owner::Address(peer.ip()), redirect: None }
     }
 }

@@ -46,6 +46,25 @@ pub(crate) fn both_families_and_mapped() {
     assert_eq!(lab.counters().redirected, 3, "the relay's own are not redirected again");
 }
 
+/// A process that was root when it connected first is not root for ever.
+pub(crate) fn an_application_that_changes_its_user() {
+    let lab = acme();
+    let user = "[[rule]]\naction = \"deny\"\nuser = [\"65534\"]\n";
+    let (relay, app) = (start(&lab, "acme", &format!("threads = 1\n{user}")), lab.actor("app"));
+    let origin = lab.origin(at(WEB));
+    talk(&app, WEB);
+    talk(&app, WEB);
+    app.run((), |()| Ok(nix::unistd::setuid(65534.into())?)).unwrap();
+    let socket = app.dial(at(WEB)).unwrap();
+    assert_eq!(app.recv(socket).unwrap_err().raw_os_error(), Some(libc::ECONNRESET));
+    let lines = ended(&relay, 3);
+    let told: Vec<_> = lines.iter().map(|line| (line.pid, line.uid, &*line.end)).collect();
+    let pid = Some(app.pid());
+    let closed = (pid, Some(0), "Closed");
+    assert_eq!(told, [closed, closed, (pid, Some(65534), "Denied")]);
+    origin.expect(2);
+}
+
 pub(crate) fn two_vendors() {
     let lab = Lab::of(Lab::two);
     let (acme, beta, app) = (start(&lab, "acme", ""), start(&lab, "beta", ""), lab.actor("app"));
