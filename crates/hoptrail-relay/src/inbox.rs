@@ -12,6 +12,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// What a worker that takes no more has to do, to the others: more than any of them.
+const CLOSED: usize = usize::MAX / 2;
+
 /// What a worker is given by the others, and how much it has to do. Each has cache lines of its own: every
 /// connection counts itself in and out.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ impl<T> Inbox<T> {
         Ok(Self { bell, load: AtomicUsize::new(0), post })
     }
 
-    /// Connections that are this worker's.
+    /// Connections that are this worker's; far more when it takes no more.
     pub(crate) fn load(&self) -> usize {
         self.load.load(Relaxed)
     }
@@ -76,6 +79,9 @@ impl<T> Inbox<T> {
     /// Takes no more from now on, and hands out what is there.
     pub(crate) fn close(&self) -> VecDeque<T> {
         let mut post = self.lock();
+        if !post.closed {
+            self.load.fetch_add(CLOSED, Relaxed);
+        }
         post.closed = true;
         std::mem::take(&mut post.arrived)
     }
@@ -109,7 +115,8 @@ mod tests {
         (1..=3).for_each(|n| inbox.put(n).unwrap());
         assert_eq!((inbox.take(), inbox.load()), (Some(1), 3));
         assert_eq!(inbox.close(), [2, 3]);
-        assert_eq!((inbox.put(4), inbox.take(), inbox.load()), (Err(4), None, 3));
+        assert_eq!((inbox.put(4), inbox.take(), inbox.load()), (Err(4), None, 3 + CLOSED));
+        assert!(inbox.close().is_empty() && inbox.load() == 3 + CLOSED);
     }
 
     #[test]
@@ -123,5 +130,8 @@ mod tests {
         inboxes[1].enter();
         assert_eq!(chosen(0), Some(std::ptr::from_ref(&inboxes[2])));
         assert_eq!((chosen(1), chosen(2)), (None, None));
+        inboxes[2].close();
+        inboxes[0].enter();
+        assert_eq!(chosen(0), Some(std::ptr::from_ref(&inboxes[1])));
     }
 }
