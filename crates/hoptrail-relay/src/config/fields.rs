@@ -160,7 +160,7 @@ pub const FIELDS: &[Field] = &[
         value: "WHICH",
         takes: "`\"auto\"` or `\"system\"`",
         default: "auto",
-        doc: "`auto`: where the system's congestion control is bbr, connections on loopback are given reno instead: bbr spaces its packets in time, which helps nobody there and halves the rate. All others keep the system's (`net.ipv4.tcp_congestion_control`). `system`: all keep it.",
+        doc: "`auto`: where the system's congestion control is bbr, connections on loopback are given reno instead: bbr spaces its packets in time, which helps nobody there and costs a download a third of its rate. All others keep the system's (`net.ipv4.tcp_congestion_control`). `system`: all keep it.",
         set: Set::One(|c, text| {
             let both = [("auto", Congestion::Auto), ("system", Congestion::System)];
             choice(text, &both).map(|which| c.congestion = which)
