@@ -1,6 +1,6 @@
 //! Real clients and servers through a chain of three relays: what they print, and how they end, is as it is directly.
 //!
-//! About 10,000 connections. A program that is not installed is passed over, unless `HOPTRAIL_REQUIRE_KERNEL=1`.
+//! About 10,000 connections.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "wire/record.rs"]
@@ -12,10 +12,22 @@ mod route;
 #[path = "clients/service.rs"]
 mod service;
 
-use service::{Chain, Service, is_there, sh};
+use hoptrail_testkit::lab::{need, run_anywhere};
+use service::{Chain, Service, sh};
 use std::fs;
+use std::process::ExitCode;
 
 const FILES: [(&str, usize); 4] = [("empty", 0), ("one", 1), ("page", 20_000), ("big", 20_000_000)];
+
+fn main() -> ExitCode {
+    run_anywhere(&[
+        ("http_clients", http_clients),
+        ("git", git),
+        ("tls", tls),
+        ("bulk", bulk),
+        ("redis", redis),
+    ])
+}
 
 /// Runs a command, in which `$A` is the address as HOST:PORT, `$P` the port, directly and through the chain.
 fn same(service: &Service, chain: &Chain, command: &str) {
@@ -34,11 +46,12 @@ fn site() -> tempfile::TempDir {
     dir
 }
 
-#[test]
 fn http_clients() {
-    if !is_there(&["nginx", "curl", "wget", "python3", "wrk"]) {
-        return;
-    }
+    need("nginx", "nginx");
+    need("curl", "curl");
+    need("wget", "wget");
+    need("python3", "python3");
+    need("wrk", "wrk");
     let site = site();
     let service = Service::nginx(site.path());
     let chain = Chain::to(service.at);
@@ -76,11 +89,9 @@ fn http_clients() {
     assert_eq!(chain.failures(), Vec::<String>::new());
 }
 
-#[test]
 fn git() {
-    if !is_there(&["git", "nginx"]) {
-        return;
-    }
+    need("git", "git");
+    need("nginx", "nginx");
     let site = site();
     let make = format!(
         "set -e; cd {0}; mkdir w; mv empty one page big w; cd w; git init -q; git add .; \
@@ -96,11 +107,8 @@ fn git() {
     assert_eq!(chain.failures(), Vec::<String>::new());
 }
 
-#[test]
 fn tls() {
-    if !is_there(&["openssl"]) {
-        return;
-    }
+    need("openssl", "openssl");
     let service = Service::openssl();
     let chain = Chain::to(service.at);
     same(
@@ -111,11 +119,8 @@ fn tls() {
     assert_eq!(chain.failures(), Vec::<String>::new());
 }
 
-#[test]
 fn bulk() {
-    if !is_there(&["iperf3"]) {
-        return;
-    }
+    need("iperf3", "iperf3");
     let service = Service::iperf3();
     let chain = Chain::to(service.at);
     for direction in ["", "-R", "-P 4", "--bidir"] {
@@ -132,11 +137,10 @@ fn bulk() {
     assert_eq!(chain.failures(), Vec::<String>::new());
 }
 
-#[test]
 fn redis() {
-    if !is_there(&["redis-server", "redis-benchmark", "redis-cli"]) {
-        return;
-    }
+    need("redis-server", "redis-server");
+    need("redis-benchmark", "redis-tools");
+    need("redis-cli", "redis-tools");
     let service = Service::redis();
     let chain = Chain::to(service.at);
     // 4,000 connections with a request each, then pipelines.

@@ -2,6 +2,7 @@
 
 use crate::process::{Running, Said, line};
 use crate::stage::Stage;
+use hoptrail_testkit::lab::need;
 use std::io::{BufReader, Write};
 use std::process::{ChildStdout, Stdio};
 
@@ -42,6 +43,7 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn open(stage: &Stage) -> Self {
+        need("python3", "python3");
         let mut command = stage.command("apps", &["python3", "-c", HOLD]);
         let mut running = stage.start(command.stdin(Stdio::piped()).stderr(Stdio::inherit()));
         let lines = running.lines();

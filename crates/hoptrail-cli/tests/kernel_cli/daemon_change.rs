@@ -5,6 +5,7 @@ use crate::daemon::Daemon;
 use crate::process::Said;
 use crate::stage::{Stage, provider, provider_with, python_proxy, two};
 use hoptrail_testkit::lab::eventually;
+use hoptrail_testkit::lab::need;
 use hoptrail_testkit::lab::stage::copy_executable;
 use nix::sys::signal::Signal;
 use std::fs;
@@ -115,6 +116,7 @@ pub(crate) fn a_replaced_executable_is_followed() {
 
 /// A service that is restarted gets a new cgroup of the same name.
 pub(crate) fn a_member_cgroup_that_is_made_anew_is_followed() {
+    need("python3", "python3");
     let stage = Stage::new();
     let name = stage.cgroup_name("vendor");
     let who = format!("members = {{ cgroup = {name:?} }}");

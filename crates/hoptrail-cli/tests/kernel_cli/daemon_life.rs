@@ -6,6 +6,7 @@ use crate::foreign::Foreign;
 use crate::process::Said;
 use crate::stage::{Stage, in_turn, provider, provider_with, python_proxy, two};
 use hoptrail_testkit::lab::eventually;
+use hoptrail_testkit::lab::need;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::Path;
@@ -37,6 +38,7 @@ pub(crate) fn a_second_daemon_is_refused_in_one_sentence() {
 
 /// Acme's proxy keeps the records of its first connection in a file, so that they can be set later.
 fn keeper(file: &Path) -> String {
+    need("python3", "python3");
     let script = format!(
         "import sys; sys.path.insert(0, 'examples'); import asyncio, os, python_proxy as p; query = p.query\n\
          def keep(sock, option):\n    value = query(sock, option)\n    \

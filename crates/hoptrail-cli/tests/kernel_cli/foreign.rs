@@ -2,6 +2,7 @@
 
 use crate::process::Said;
 use crate::stage::Stage;
+use hoptrail_testkit::lab::need;
 use std::path::{Path, PathBuf};
 
 /// A connect program that permits everything, attached and pinned by bpf(2) alone.
@@ -33,6 +34,7 @@ pub(crate) struct Foreign {
 impl Foreign {
     /// Attaches it to that cgroup of the test and pins it in that directory.
     pub(crate) fn put(stage: &Stage, cgroup: &str, pins: &str) -> Self {
+        need("python3", "python3");
         let pin = Path::new(pins).join("other-vendor");
         let dir = stage.cgroup(cgroup);
         let (dir, at) = (dir.path().to_str().unwrap(), pin.to_str().unwrap());

@@ -3,6 +3,7 @@
 
 use crate::process::{Running, Said, end_within};
 use crate::stage::{HOPTRAIL, Stage};
+use hoptrail_testkit::lab::need;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,9 +34,7 @@ const PROGRAMS: [(&str, &str); 11] = [
 ];
 
 pub(crate) fn real_clients_through_three_relays_are_as_directly() {
-    if !all_there() {
-        return;
-    }
+    PROGRAMS.iter().for_each(|(program, package)| need(program, package));
     let stage = Stage::new();
     site(&stage);
     let _servers = servers(&stage);
@@ -61,22 +60,6 @@ pub(crate) fn real_clients_through_three_relays_are_as_directly() {
 
 fn is_failure(line: &str) -> bool {
     line.strip_prefix("ends with ").is_some_and(|code| code != "0")
-}
-
-/// Whether everything is installed. Where everything is required, it must be.
-fn all_there() -> bool {
-    let path = format!("/usr/sbin:{}", std::env::var("PATH").unwrap());
-    let is_there = |program: &str| {
-        let mut asked = Command::new("sh");
-        asked.args(["-c", "command -v \"$0\"", program]).env("PATH", &path).stdout(Stdio::null());
-        asked.status().unwrap().success()
-    };
-    let missing = PROGRAMS.iter().find(|(program, _)| !is_there(program));
-    let Some((program, package)) = missing else { return true };
-    let required = std::env::var("HOPTRAIL_REQUIRE_KERNEL").is_ok_and(|value| value == "1");
-    assert!(!required, "{program} is not installed: apt-get install {package}");
-    eprintln!("not tested: {program} is not installed: apt-get install {package}");
-    false
 }
 
 /// Files, and a repository of them, for nginx.

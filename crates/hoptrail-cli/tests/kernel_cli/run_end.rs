@@ -5,6 +5,7 @@ use crate::process::{Said, end, line};
 use crate::stage::{HOPTRAIL, Stage, in_turn, provider_with, two};
 use hoptrail_engine::kernel::{DEFAULT_PINS, HOOKS};
 use hoptrail_testkit::lab::eventually;
+use hoptrail_testkit::lab::need;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::Write;
@@ -86,6 +87,7 @@ pub(crate) fn input_and_output_pass_through() {
 
 /// The terminal sends Ctrl-C to its whole foreground group, so hoptrail must not pass it on a second time.
 pub(crate) fn ctrl_c_on_a_terminal_arrives_once() {
+    need("python3", "python3");
     const TERMINAL: &str = r#"
 import os, pty, select, sys
 pid, fd = pty.fork()

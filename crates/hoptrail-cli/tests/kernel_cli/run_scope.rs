@@ -4,6 +4,7 @@ use crate::client::CURL;
 use crate::daemon::Daemon;
 use crate::process::{Said, end};
 use crate::stage::{HOPTRAIL, Stage, provider, provider_with, two};
+use hoptrail_testkit::lab::need;
 use serde_json::Value;
 
 const EGRESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/agent-egress.toml");
@@ -36,6 +37,7 @@ pub(crate) fn under_sudo_the_command_runs_as_who_called_it() {
 }
 
 pub(crate) fn a_proxy_that_runs_elsewhere_is_known_by_its_cgroup() {
+    need("python3", "python3");
     let stage = Stage::new();
     let elsewhere = stage.cgroup_name("vendor");
     let config =
@@ -71,6 +73,7 @@ pub(crate) fn a_proxy_that_runs_elsewhere_is_known_by_its_cgroup() {
 }
 
 pub(crate) fn all_traffic_of_one_command_through_one_proxy() {
+    need("python3", "python3");
     let stage = Stage::new();
     let script = r#"
 import socket

@@ -3,11 +3,13 @@
 use crate::client::CURL;
 use crate::process::Said;
 use crate::stage::{Stage, two};
+use hoptrail_testkit::lab::need;
 use serde_json::Value;
 
 const TWO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/two.toml");
 
 pub(crate) fn the_example_shows_a_trail_as_text() {
+    need("python3", "python3");
     let stage = Stage::new();
     let output = stage.run(TWO.as_ref(), &[&["--"], &CURL[..]].concat());
     assert_eq!((output.code(), &*output.out()), (0, "directly\n"), "{}", output.err());

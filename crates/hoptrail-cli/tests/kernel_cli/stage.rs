@@ -7,6 +7,7 @@ use hoptrail_engine::host::cgroup2::{CgroupDir, Mount, OwnedCgroup};
 use hoptrail_engine::host::doctor;
 use hoptrail_engine::host::hooks::{Attached, attached};
 use hoptrail_engine::host::listen::{HERE, Listeners};
+use hoptrail_testkit::lab::need;
 use hoptrail_testkit::lab::{Net, PREFIX, V4, eventually};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -172,6 +173,7 @@ pub(crate) fn provider_with(name: &str, rank: u32, port: u16, filter: &str, who:
 
 /// The example's proxy as a provider's command.
 pub(crate) fn python_proxy(name: &str, port: u16) -> String {
+    need("python3", "python3");
     format!(
         "command = [\"python3\", \"examples/python_proxy.py\", \"{port}\", \"--name\", \"{name}\"]"
     )

@@ -4,6 +4,7 @@ use crate::client::CURL;
 use crate::process::Said;
 use crate::stage::{Stage, provider, provider_with, python_proxy};
 use hoptrail_testkit::lab::cc;
+use hoptrail_testkit::lab::need;
 use std::path::{Path, PathBuf};
 
 const CONFIG: &str = include_str!("../../../../examples/winsock.toml");
@@ -71,6 +72,7 @@ pub(crate) fn it_shares_a_connection_with_other_proxies() {
 }
 
 pub(crate) fn it_passes_ends_and_failures_on() {
+    need("python3", "python3");
     let stage = Stage::new();
     let executable = built(&stage);
     for overlapped in [false, true] {

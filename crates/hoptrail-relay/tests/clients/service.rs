@@ -21,17 +21,6 @@ pub(crate) fn nowhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Whether these are installed. Where everything is required, they must be.
-pub(crate) fn is_there(programs: &[&str]) -> bool {
-    let missing =
-        |program: &&&str| !sh(&format!("command -v {program}"), nowhere()).1.contains('/');
-    let Some(program) = programs.iter().find(missing) else { return true };
-    let required = std::env::var("HOPTRAIL_REQUIRE_KERNEL").is_ok_and(|value| value == "1");
-    assert!(!required, "HOPTRAIL_REQUIRE_KERNEL=1, but {program} is not installed");
-    eprintln!("passed over: {program} is not installed");
-    false
-}
-
 /// Exit status and output of a shell command.
 pub(crate) fn sh(command: &str, at: SocketAddr) -> (Option<i32>, String) {
     let output = Command::new("timeout")

@@ -1,6 +1,6 @@
 //! Programs of others as peers, each in a namespace of its test.
 
-use hoptrail_testkit::lab::{Lab, Net, eventually};
+use hoptrail_testkit::lab::{Lab, Net, eventually, need};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -25,28 +25,22 @@ pub(crate) struct Program<'a> {
 }
 
 impl Peer {
-    /// Starts a program and waits until it listens at `at`; nothing when it is not installed, which
-    /// fails where everything must run.
-    pub(crate) fn start(place: &impl Place, program: &Program<'_>, at: SocketAddr) -> Option<Self> {
+    /// Starts a program and waits until it listens at `at`.
+    pub(crate) fn start(place: &impl Place, program: &Program<'_>, at: SocketAddr) -> Self {
+        need(program.name, program.package);
         let dir = directory();
         let file = dir.join("configuration");
         fs::write(&file, program.configuration).unwrap();
         let mut started = None;
         place.within(&mut || started = Some(run(program, &dir, &file)));
-        let child = match started.unwrap() {
-            Ok(child) => child,
-            Err(error) => {
-                fs::remove_dir_all(&dir).unwrap();
-                return missing(program, &error);
-            }
-        };
+        let child = started.unwrap().unwrap();
         let peer = Self { child, dir };
         eventually(&format!("{} listens at {at}", program.name), || {
             let mut listens = false;
             place.within(&mut || listens = is_taken(at));
             listens
         });
-        Some(peer)
+        peer
     }
 }
 
@@ -68,14 +62,6 @@ fn run(program: &Program<'_>, dir: &Path, file: &Path) -> std::io::Result<Child>
     command.args(arguments).current_dir(dir).stdin(Stdio::null());
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command.stdout(log.try_clone()?).stderr(log).process_group(0).spawn()
-}
-
-fn missing<T>(program: &Program<'_>, error: &std::io::Error) -> Option<T> {
-    let advice = format!("apt-get install {}", program.package);
-    let required = std::env::var_os("HOPTRAIL_REQUIRE_KERNEL").is_some_and(|v| v == "1");
-    assert!(!required, "{} cannot be started ({error}): {advice}", program.name);
-    eprintln!("not tested: {} cannot be started ({error}): {advice}", program.name);
-    None
 }
 
 /// Below the directory for temporary files, readable to programs that give up being root.

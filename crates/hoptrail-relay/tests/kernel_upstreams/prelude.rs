@@ -43,7 +43,7 @@ fn with_haproxy(work: impl FnOnce() + Send) {
     let configuration = haproxy();
     let (name, package) = ("haproxy", "haproxy");
     let program = Program { name, package, arguments: HAPROXY, configuration: &configuration };
-    let Some(_peer) = Peer::start(&net, &program, at(SERVER)) else { return };
+    let _peer = Peer::start(&net, &program, at(SERVER));
     net.inside(work);
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn nginx_reads_the_trail() {
     let arguments = &["-p", ".", "-c", "FILE"];
     let (name, package) = ("nginx", "nginx");
     let program = Program { name, package, arguments, configuration: &configuration };
-    let Some(_peer) = Peer::start(&net, &program, at(SERVER)) else { return };
+    let _peer = Peer::start(&net, &program, at(SERVER));
     let trails = [1, 16].map(trail);
     let reads_fields = nginx_reads_fields();
     net.inside(move || {
@@ -159,9 +159,7 @@ pub(crate) fn a_reader_of_the_document() {
     let arguments = &[script, &ip, "80"];
     let (name, package) = ("python3", "python3");
     let program = Program { name, package, arguments, configuration: "" };
-    let Some(_peer) = Peer::start(&lab, &program, to) else {
-        return;
-    };
+    let _peer = Peer::start(&lab, &program, to);
     let (acme, app) = (lab.actor("acme"), lab.actor("app"));
     acme.run(listener("acme", true), tell).unwrap();
     let (answer, local) = app.run(to, ask).unwrap();

@@ -69,12 +69,12 @@ fn shake(stream: &mut TcpStream, mut handshake: Handshake) -> Result<Vec<u8>, Ha
     }
 }
 
-/// A namespace with destinations and a program; nothing when that is not installed.
-fn scene(program: &Program<'_>, listens: &str) -> Option<(Net, Peer)> {
+/// A namespace with destinations and a program.
+fn scene(program: &Program<'_>, listens: &str) -> (Net, Peer) {
     let net = Net::new().unwrap();
     net.inside(|| [V4, V6].map(at).into_iter().for_each(greeter));
-    let peer = Peer::start(&net, program, at(listens))?;
-    Some((net, peer))
+    let peer = Peer::start(&net, program, at(listens));
+    (net, peer)
 }
 
 fn microsocks<'a>(arguments: &'a [&'a str]) -> Program<'a> {
@@ -84,7 +84,7 @@ fn microsocks<'a>(arguments: &'a [&'a str]) -> Program<'a> {
 /// Both families; a destination that refuses; one that gives nothing.
 pub(crate) fn socks5() {
     let program = microsocks(&["-i", "127.0.0.1", "-p", "1080"]);
-    let Some((net, _peer)) = scene(&program, SOCKS) else { return };
+    let (net, _peer) = scene(&program, SOCKS);
     net.inside(|| {
         let url = format!("socks5://{SOCKS}");
         assert_eq!(through(&url, V4, None), Ok(()));
@@ -97,7 +97,7 @@ pub(crate) fn socks5() {
 
 pub(crate) fn socks5_with_login() {
     let program = microsocks(&["-i", "127.0.0.1", "-p", "1080", "-u", "us er", "-P", "p:a@ss"]);
-    let Some((net, _peer)) = scene(&program, SOCKS) else { return };
+    let (net, _peer) = scene(&program, SOCKS);
     net.inside(|| {
         let url = |login: &str| format!("socks5://{login}{SOCKS}");
         assert_eq!(through(&url("us%20er:p%3Aa%40ss@"), V4, None), Ok(()));
@@ -110,7 +110,7 @@ pub(crate) fn socks5_with_login() {
 }
 
 pub(crate) fn socks5_of_another_make() {
-    let Some((net, _peer)) = scene(&DANTE, SOCKS) else { return };
+    let (net, _peer) = scene(&DANTE, SOCKS);
     net.inside(|| {
         let url = format!("socks5://{SOCKS}");
         assert_eq!(through(&url, V4, None), Ok(()));
@@ -121,7 +121,7 @@ pub(crate) fn socks5_of_another_make() {
 /// The server looks the name up; without one it is given the address.
 pub(crate) fn socks5_by_name() {
     let program = microsocks(&["-i", "127.0.0.1", "-p", "1080"]);
-    let Some((net, _peer)) = scene(&program, SOCKS) else { return };
+    let (net, _peer) = scene(&program, SOCKS);
     net.inside(|| {
         let url = format!("socks5h://{SOCKS}");
         assert_eq!(through(&url, V4, Some("192.0.2.10")), Ok(()));
@@ -141,7 +141,7 @@ fn http(configuration: &str) -> Program<'_> {
 
 pub(crate) fn http_connect() {
     let configuration = tinyproxy("ConnectPort 80\nConnectPort 81");
-    let Some((net, _peer)) = scene(&http(&configuration), HTTP) else { return };
+    let (net, _peer) = scene(&http(&configuration), HTTP);
     net.inside(|| {
         let url = format!("http://{HTTP}");
         assert_eq!(through(&url, V4, None), Ok(()));
@@ -157,7 +157,7 @@ pub(crate) fn http_connect() {
 
 pub(crate) fn http_connect_with_login() {
     let configuration = tinyproxy("BasicAuth user pa55");
-    let Some((net, _peer)) = scene(&http(&configuration), HTTP) else { return };
+    let (net, _peer) = scene(&http(&configuration), HTTP);
     net.inside(|| {
         let url = |login: &str| format!("http://{login}{HTTP}");
         assert_eq!(through(&url("user:pa55@"), V4, None), Ok(()));

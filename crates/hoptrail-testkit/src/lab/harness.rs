@@ -3,7 +3,9 @@
 
 use super::{stage, sweep};
 use hoptrail_engine::host::doctor;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A test: its name and its body.
@@ -35,6 +37,33 @@ pub fn run(tests: &[Test]) -> ExitCode {
     }
     run_cases(tests.iter().map(case).collect())
 }
+
+/// As [`run`], of tests that need neither root nor the kernel's side, but perhaps a program ([`need`]).
+#[must_use]
+pub fn run_anywhere(tests: &[Test]) -> ExitCode {
+    run_cases(tests.iter().map(|test| Case { kernel: false, ..case(test) }).collect())
+}
+
+/// Ends a test that wants a program which is not installed: it is ignored with the reason, or fails when
+/// everything must run. `package` is Debian's.
+///
+/// # Panics
+/// When everything must run.
+pub fn need(program: &str, package: &str) {
+    const SYSTEM: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain(SYSTEM.map(PathBuf::from));
+    if places.map(|place| place.join(program)).any(|file| Path::is_file(&file)) {
+        return;
+    }
+    let reason = format!("{program} is not installed: apt-get install {package}");
+    assert!(!required(), "HOPTRAIL_REQUIRE_KERNEL=1, but {reason}");
+    // Not a panic: nothing is wrong.
+    resume_unwind(Box::new(NotHere(reason)));
+}
+
+/// Why a test has ended before it could tell anything.
+struct NotHere(String);
 
 /// As [`run`], of tests without actors. Those that need no kernel run everywhere.
 #[must_use]
@@ -71,7 +100,14 @@ pub fn run_cases(cases: Vec<Case>) -> ExitCode {
 
 impl Case {
     fn trial(self) -> Trial {
-        Trial::test(self.name, self.body)
+        let body = self.body;
+        Trial::ignorable_test(self.name, || match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(done) => done.map(|()| Completion::Completed),
+            Err(thrown) => match thrown.downcast::<NotHere>() {
+                Ok(here) => Ok(Completion::ignored_with(here.0)),
+                Err(thrown) => resume_unwind(thrown),
+            },
+        })
     }
 }
 
@@ -101,4 +137,22 @@ fn obstacle() -> Option<String> {
         return Some("kernel tests need root".into());
     }
     doctor::ready().err().map(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_there_ends_the_test() {
+        need("sh", "dash");
+        let thrown = catch_unwind(|| need("no-such-program", "no-such-package")).unwrap_err();
+        let reason = "no-such-program is not installed: apt-get install no-such-package";
+        if required() {
+            let said = thrown.downcast::<String>().expect("a message");
+            assert_eq!(*said, format!("HOPTRAIL_REQUIRE_KERNEL=1, but {reason}"));
+        } else {
+            assert_eq!(thrown.downcast::<NotHere>().expect("no panic").0, reason);
+        }
+    }
 }

@@ -19,7 +19,7 @@ pub mod stage;
 
 pub use actor::{Actor, Person, Task};
 pub use address::{BEYOND_V4, BEYOND_V6, PORT, V4, V4_OTHER, V6, at};
-pub use harness::{Case, Test, run};
+pub use harness::{Case, Test, need, run, run_anywhere};
 pub use net::Net;
 pub use option::Probe;
 pub use origin::Origin;

@@ -4,7 +4,7 @@
 use crate::scene::{Way, bound, canonical};
 use hoptrail::UdpProxySocket;
 use hoptrail_testkit::lab::stage::{held, keep};
-use hoptrail_testkit::lab::{Actor, Lab, eventually, listener};
+use hoptrail_testkit::lab::{Actor, Lab, eventually, listener, need};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io;
@@ -77,6 +77,7 @@ fn seen(actor: &Actor) -> Vec<Seen> {
 
 /// Starts `examples/udp_proxy.py` at the provider's listeners. It dies with the lab's cgroup.
 fn python(lab: &Lab, actor: &Actor, provider: &str) {
+    need("python3", "python3");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/udp_proxy.py");
     let port = listener(provider, true).port();
     let started = actor.run((script, port), |(script, port)| {
@@ -85,7 +86,7 @@ fn python(lab: &Lab, actor: &Actor, provider: &str) {
         // An actor's own standard output is its voice.
         python.stdin(Stdio::null()).stdout(Stdio::null()).spawn().map(|_| ())
     });
-    started.expect("python3, which runs the example, starts");
+    started.unwrap();
     eventually("the example listens", || {
         lab.inside(|| {
             [listener(provider, true), listener(provider, false)]

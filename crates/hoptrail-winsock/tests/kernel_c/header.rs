@@ -1,6 +1,6 @@
 //! The header alone: it compiles in every standard that programs are written in, included twice and first.
 
-use hoptrail_testkit::lab::{Case, cc};
+use hoptrail_testkit::lab::{Case, cc, need};
 use libtest_mimic::Failed;
 use std::path::Path;
 use std::process::Command;
@@ -23,6 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn compiles(compiler: &str, standard: &str) -> Result<(), Failed> {
+    need(compiler, "build-essential");
     let (language, body) = if compiler == "cc" {
         ("c", "#include <hoptrail_winsock.h>\n#include <hoptrail_winsock.h>\n".to_owned())
     } else {

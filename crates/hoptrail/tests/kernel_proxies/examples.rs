@@ -3,7 +3,7 @@
 use crate::ready::listens;
 use crate::web::{self, Web};
 use hoptrail_core::compile::Provider;
-use hoptrail_testkit::lab::{Actor, Lab, PORT, V4, eventually};
+use hoptrail_testkit::lab::{Actor, Lab, PORT, V4, eventually, need};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -161,6 +161,7 @@ pub(crate) fn the_rewriting_proxy() {
 }
 
 pub(crate) fn the_sni_proxy() {
+    need("openssl", "openssl");
     let stage = Stage::new("sni_proxy", &[AT, "bad.test"]);
     let mut server = tls_server(&stage);
     let get = |name: &str| {
@@ -221,7 +222,7 @@ fn tls_server(stage: &Stage) -> std::process::Child {
     let make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test \
                 -keyout key -out certificate";
     let made = openssl(&make.split_whitespace().collect::<Vec<_>>()).status();
-    assert!(made.expect("openssl, which makes the certificate, starts").success());
+    assert!(made.unwrap().success());
     let serve =
         ["s_server", "-accept", "192.0.2.10:443", "-key", "key", "-cert", "certificate", "-www"];
     let server = stage.lab.inside(|| openssl(&serve).spawn()).unwrap();
