@@ -4,7 +4,7 @@ mod accept;
 
 use crate::clock;
 use crate::counters::Counters;
-use crate::inbox::Inbox;
+use crate::inbox::{self, Inbox};
 use crate::ledger::{End, Ledger};
 use crate::origin::Applications;
 use crate::session::{Desk, Limits, Next, Session, Side};
@@ -317,9 +317,14 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// One that panics must not be given more.
+    /// One that panics is given nothing more, and what it was given meanwhile goes on to others.
     fn drop(&mut self) {
-        self.inbox().close();
+        for session in self.inbox().close() {
+            if let Some(other) = inbox::lighter(&self.shared.inboxes, self.number) {
+                // When that one ends too, so does the connection.
+                let _ = other.put(session);
+            }
+        }
     }
 }
 
