@@ -52,8 +52,11 @@ pub(crate) fn an_application_that_changes_its_user() {
     let user = "[[rule]]\naction = \"deny\"\nuser = [\"65534\"]\n";
     let (relay, app) = (start(&lab, "acme", &format!("threads = 1\n{user}")), lab.actor("app"));
     let origin = lab.origin(at(WEB));
-    talk(&app, WEB);
-    talk(&app, WEB);
+    for n in 1..=2 {
+        talk(&app, WEB);
+        // They are told in the order of their ends.
+        ended(&relay, n);
+    }
     app.run((), |()| Ok(nix::unistd::setuid(65534.into())?)).unwrap();
     let socket = app.dial(at(WEB)).unwrap();
     assert_eq!(app.recv(socket).unwrap_err().raw_os_error(), Some(libc::ECONNRESET));
